@@ -1,0 +1,59 @@
+# Needs nothing but Python 3.11 or newer and make; everything else goes into .venv.
+#   make demo     bracket of a small network: figure and JSON in build/demo
+#   make test     format, lint, types, import contracts, tests, coverage
+#   make format   put the source into its one format
+#   make clean    remove .venv, build and caches
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := build/demo
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt
+
+# Every process computes with one thread: the tests are many small problems, which
+# more threads only slow down, and results then do not depend on the machine.
+test: export OMP_NUM_THREADS := 1
+test: export MKL_NUM_THREADS := 1
+test: export OPENBLAS_NUM_THREADS := 1
+test: export NO_SKIPS := 1
+
+.PHONY: demo test format clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.package
+	$(BIN)/tacit lipschitz examples/models/digits_dense.onnx \
+		--out $(DEMO) --json $(DEMO)/result.json
+	@echo "Written by the demo:"
+	@find $(DEMO) -type f | sort | sed 's/^/  /'
+
+test: $(VENV)/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --cov
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:
+	rm -rf $(VENV) build dist .coverage .hypothesis .import_linter_cache \
+		.pytest_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than what it was installed from, so a second call installs nothing.
+$(VENV)/.package: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tacit needs Python 3.11 or newer, $(PYTHON) is older:" \
+		"call 'make PYTHON=python3.11' with one that you have"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --upgrade pip
+	$(PIP_INSTALL) --build-constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package
+	$(PIP_INSTALL) --group dev
+	@touch $@

@@ -1,0 +1,399 @@
+"""Certified Lipschitz bounds against general semidefinite solvers, in one run.
+
+Every solve runs in a process of its own with a time limit and a memory limit, one
+at a time, with the same number of threads for both sides. See ``README.md``.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, final
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from tacit.lipschitz.layers import (
+    Activation,
+    Add,
+    AveragePool,
+    Conv,
+    Dense,
+    Layer,
+    Reshape,
+)
+from tacit.lipschitz.lifted_bound import lifted_bound
+from tacit.lipschitz.network import Network, chain, make_network
+from tacit.lipschitz.problem import LipschitzProblem, Norm
+from tacit.rng import make_generator
+
+RELU = Activation(kind="relu")
+OURS = "tacit"
+# Solver name, options. SCS's default accuracy is 1e-4; values are compared at 1e-6.
+PEERS: dict[str, tuple[str, dict[str, float]]] = {
+    "cvxopt": ("CVXOPT", {}),
+    "sdpa": ("SDPA", {}),
+    "scs-1e-4": ("SCS", {"eps_abs": 1e-4, "eps_rel": 1e-4, "max_iters": 1e6}),
+    "scs-1e-6": ("SCS", {"eps_abs": 1e-6, "eps_rel": 1e-6, "max_iters": 1e6}),
+    "clarabel": ("CLARABEL", {}),
+}
+
+
+def he_chain(sizes: tuple[int, ...], generator: torch.Generator) -> Network:
+    """Hidden weights N(0, 2 / rows), output weights N(0, 1), no biases."""
+    triples: list[tuple[Tensor, None, Activation | None]] = []
+    for index, (cols, rows) in enumerate(itertools.pairwise(sizes), 1):
+        is_last = index == len(sizes) - 1
+        scale = 1.0 if is_last else math.sqrt(2.0 / rows)
+        weight = (
+            torch.randn(rows, cols, generator=generator, dtype=torch.float64) * scale
+        )
+        triples.append((weight, None, None if is_last else RELU))
+    return chain(triples)
+
+
+def uniform_norm_chain(depth: int, width: int, generator: torch.Generator) -> Network:
+    """Gaussian square layers rescaled to a spectral norm uniform in [0.4, 1.8].
+
+    The product of the norms says nothing about such a network: the certified bound
+    is some 17 orders of magnitude below it.
+    """
+    triples: list[tuple[Tensor, None, Activation | None]] = []
+    for _ in range(depth):
+        weight = torch.randn(width, width, generator=generator, dtype=torch.float64)
+        norm = 0.4 + 1.4 * float(
+            torch.rand(1, generator=generator, dtype=torch.float64)
+        )
+        triples.append(
+            (weight * (norm / torch.linalg.matrix_norm(weight, 2)), None, RELU)
+        )
+    last = torch.randn(1, width, generator=generator, dtype=torch.float64)
+    triples.append((last / math.sqrt(width), None, None))
+    return chain(triples)
+
+
+def _conv(
+    rows: int, cols: int, size: int, stride: int, generator: torch.Generator
+) -> Conv:
+    scale = math.sqrt(2.0 / (cols * size * size))
+    shape = (rows, cols, size, size)
+    weight = torch.randn(*shape, generator=generator, dtype=torch.float64) * scale
+    # A 4 x 4 kernel of stride 2 and a 3 x 3 kernel of any stride both take padding 1.
+    both = (stride, stride)
+    return Conv(weight=weight, stride=both, padding=(1, 1), dilation=(1, 1), groups=1)
+
+
+def _dense(rows: int, cols: int, generator: torch.Generator) -> Dense:
+    weight = torch.randn(rows, cols, generator=generator, dtype=torch.float64)
+    return Dense(weight=weight * math.sqrt(2.0 / cols))
+
+
+def _sequence(in_shape: tuple[int, ...], layers: list[Layer]) -> Network:
+    return make_network(in_shape, [(layer, (i,)) for i, layer in enumerate(layers)])
+
+
+def conv_28(generator: torch.Generator) -> Network:
+    """1 x 28 x 28, two 4 x 4 convolutions of stride 2 (16, 32 channels), 100, 10."""
+    return _sequence(
+        (1, 28, 28),
+        [
+            *(_conv(16, 1, 4, 2, generator), RELU),
+            *(_conv(32, 16, 4, 2, generator), RELU),
+            *(Reshape(shape=(32 * 49,)), _dense(100, 32 * 49, generator), RELU),
+            _dense(10, 100, generator),
+        ],
+    )
+
+
+def conv_32(generator: torch.Generator) -> Network:
+    """3 x 32 x 32, three 3 x 3 convolutions (32, 64, 128 channels), 256, 10."""
+    return _sequence(
+        (3, 32, 32),
+        [
+            *(_conv(32, 3, 3, 1, generator), RELU),
+            *(_conv(64, 32, 3, 2, generator), RELU),
+            *(_conv(128, 64, 3, 2, generator), RELU),
+            *(Reshape(shape=(128 * 64,)), _dense(256, 128 * 64, generator), RELU),
+            _dense(10, 256, generator),
+        ],
+    )
+
+
+def residual_conv(generator: torch.Generator) -> Network:
+    """1 x 14 x 14, 8 channels, one residual block, 2 x 2 average pool, 10 outputs."""
+    pool = AveragePool(kernel=(2, 2), stride=(2, 2), padding=(0, 0))
+    return make_network(
+        (1, 14, 14),
+        [
+            *((_conv(8, 1, 3, 1, generator), (0,)), (RELU, (1,))),
+            *((_conv(8, 8, 3, 1, generator), (2,)), (RELU, (3,))),
+            *((_conv(8, 8, 3, 1, generator), (4,)), (Add(), (5, 2)), (RELU, (6,))),
+            *((pool, (7,)), (Reshape(shape=(8 * 49,)), (8,))),
+            (_dense(10, 8 * 49, generator), (9,)),
+        ],
+    )
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Case:
+    """One network to bound; its name seeds its weights."""
+
+    build: Callable[[torch.Generator], Network]
+    norm: Norm = "l2"
+    peers: bool = True
+
+
+def _he(*sizes: int, norm: Norm = "l2") -> Case:
+    return Case(build=lambda generator: he_chain(sizes, generator), norm=norm)
+
+
+CASES: dict[str, Case] = {
+    **{f"he-1x{n}": _he(50, n, 1) for n in (50, 100, 200, 500, 1000)},
+    **{f"he-2x{n}": _he(50, n, n, 1) for n in (50, 100, 200, 500, 1000)},
+    "he-784-3x1000-10": _he(784, 1000, 1000, 1000, 10),
+    "linf-784-256-1": _he(784, 256, 1, norm="linf"),
+    "uniform-100x100": Case(build=lambda g: uniform_norm_chain(100, 100, g)),
+    "conv-28": Case(build=conv_28, peers=False),
+    "conv-32": Case(build=conv_32, peers=False),
+    "residual-conv": Case(build=residual_conv, peers=False),
+}
+
+
+def solve_peer(weights: list[NDArray[Any]], norm: Norm, peer: str) -> dict[str, Any]:
+    """LipSDP-Neuron of a ReLU chain as one dense matrix inequality in CVXPY.
+
+    The matrix ``rho I + sum_i lambda_i E_i - C^T C`` is affine in the unknowns; its
+    columns are handed over as one sparse matrix, which CVXPY compiles in no time.
+    """
+    sizes = [w.shape[1] for w in weights]
+    starts = np.cumsum([0, *sizes])
+    rows = int(starts[-1])
+    num_inputs = sizes[0]
+    num_rho = num_inputs if norm == "linf" else 1
+    at: list[NDArray[Any]] = []
+    columns: list[NDArray[Any]] = []
+    entries: list[NDArray[Any]] = []
+    diagonal = np.arange(num_inputs)
+    at.append(diagonal * (rows + 1))
+    columns.append(diagonal if norm == "linf" else np.zeros(num_inputs, dtype=int))
+    entries.append(np.ones(num_inputs))
+    column = num_rho
+    for layer, weight in enumerate(weights[:-1]):
+        before = np.arange(starts[layer], starts[layer + 1])
+        for i, row in enumerate(weight):
+            own = int(starts[layer + 1]) + i
+            at.append(
+                np.concatenate(
+                    [[own * (rows + 1)], own * rows + before, before * rows + own]
+                )
+            )
+            entries.append(np.concatenate([[1.0], -row / 2.0, -row / 2.0]))
+            columns.append(np.full(2 * before.size + 1, column))
+            column += 1
+    triplet = (np.concatenate(entries), (np.concatenate(at), np.concatenate(columns)))
+    basis = sp.csc_matrix(triplet, shape=(rows * rows, column))
+    output = np.zeros((rows, rows))
+    output[starts[-2] :, starts[-2] :] = weights[-1].T @ weights[-1]
+    unknown = cp.Variable(column, nonneg=True)
+    form = cp.reshape(basis @ unknown - output.ravel(), (rows, rows), order="F")
+    problem = cp.Problem(cp.Minimize(cp.sum(unknown[:num_rho])), [form >> 0])
+    solver, options = PEERS[peer]
+    if "max_iters" in options:
+        options = {**options, "max_iters": int(options["max_iters"])}
+    problem.solve(solver=solver, **options)
+    found = None if unknown.value is None else float(unknown.value[:num_rho].sum())
+    return {
+        "value": None if found is None else math.sqrt(max(found, 0.0)),
+        "status": problem.status,
+        "solver_seconds": problem.solver_stats.solve_time,
+    }
+
+
+def solve_ours(network: Network, norm: Norm, seed: int, rtol: float) -> dict[str, Any]:
+    """The certified bound of the lifted network; no lower side, no cheaper methods."""
+    problem = LipschitzProblem(network=network, norm=norm)
+    generator = make_generator(seed, "lifted")
+    result = lifted_bound(problem, generator=generator, rtol=rtol)
+    return {
+        "value": None if result.bound is None else result.bound.value,
+        "arithmetic": None if result.bound is None else result.bound.arithmetic,
+        "lifted_value": result.lifted_value,
+        "gap": result.gap,
+        "num_steps": result.num_steps,
+        "search_rank": result.search_rank,
+        "status": result.status.name.lower(),
+    }
+
+
+def worker(case_name: str, solver: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Build the case and solve it with ``solver``, in this process."""
+    limit = int(options.memory_gb * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    torch.set_num_threads(options.threads)
+    case = CASES[case_name]
+    network = case.build(make_generator(options.seed, case_name))
+    layers = [node.layer for node in network.nodes]
+    weights = [layer.weight.numpy() for layer in layers if isinstance(layer, Dense)]
+    start, cpu_start = time.perf_counter(), time.process_time()
+    if solver == OURS:
+        result = solve_ours(network, case.norm, options.seed, options.rtol)
+    else:
+        result = solve_peer(weights, case.norm, solver)
+    result["seconds"] = time.perf_counter() - start
+    result["cpu_seconds"] = time.process_time() - cpu_start
+    result["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    if case.peers and case.norm == "l2":
+        result["product"] = math.prod(np.linalg.norm(w, 2) for w in weights)
+    return result
+
+
+def measure(case_name: str, solver: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Run one solve in a fresh process; always a record, whatever happened to it."""
+    command = [sys.executable, __file__, "--worker", case_name, solver]
+    for name in ("seed", "threads", "rtol", "memory_gb"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    threads = str(options.threads)
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    names += ("RAYON_NUM_THREADS",)
+    environment = {**os.environ, **dict.fromkeys(names, threads)}
+    record: dict[str, Any] = {"case": case_name, "solver": solver}
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=options.limit,
+        )
+    except subprocess.TimeoutExpired:
+        status = f"over {options.limit:g} s"
+        return {**record, "status": status, "value": None, "at_least": options.limit}
+    if done.returncode == 0:
+        return {**record, **json.loads(done.stdout.splitlines()[-1])}
+    told = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    is_memory = "memory" in done.stderr.lower() or done.returncode < 0
+    status = f"out of memory ({options.memory_gb:g} GB)" if is_memory else "failed"
+    return {**record, "status": status, "value": None, "message": told[0]}
+
+
+def machine_facts(threads: int) -> dict[str, Any]:
+    """What a reader needs to judge the times."""
+    packages = (
+        "torch",
+        "numpy",
+        "scipy",
+        "cvxpy",
+        "cvxopt",
+        "scs",
+        "clarabel",
+        "sdpa-python",
+    )
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "processor": platform.processor(),
+        "python": platform.python_version(),
+        "cpus": os.cpu_count(),
+        "threads": threads,
+        "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
+        "load": os.getloadavg()[0],
+        "packages": {name: metadata.version(name) for name in packages},
+    }
+
+
+def _text(value: float | None, pattern: str) -> str:
+    return "-" if value is None else format(value, pattern)
+
+
+HEADS = (
+    *("case", "solver", "value", "against ours", "gap", "of product", "s", "cpu s"),
+    *("GB", "times ours", "status"),
+)
+
+
+def table(records: list[dict[str, Any]]) -> Table:
+    """One row per solve.
+
+    ``against ours`` is the relative difference to our certified value, ``gap`` the
+    relative certified gap, ``of product`` the value over the product of the norms,
+    ``times ours`` the time over our time on the same case. Processor seconds, of all
+    threads, are what to compare where the machine was not idle.
+    """
+    shown = Table(*HEADS)
+    ours = {r["case"]: r for r in records if r["solver"] == OURS}
+    for record in records:
+        own = ours.get(record["case"], {})
+        value, product = record["value"], record.get("product")
+        seconds = record.get("seconds", record.get("at_least"))
+        sign = ">" if "at_least" in record else ""
+        is_peer = bool(record["solver"] != OURS and own.get("seconds") and seconds)
+        base = own.get("value") if is_peer else None
+        shown.add_row(
+            record["case"],
+            record["solver"],
+            _text(value, ".7g"),
+            _text(value / base - 1.0 if value and base else None, ".1e"),
+            _text(record.get("gap"), ".1e"),
+            _text(value / product if value and product else None, ".2g"),
+            sign + _text(seconds, ".2f"),
+            _text(record.get("cpu_seconds"), ".2f"),
+            _text(record.get("peak_gb"), ".2f"),
+            sign + _text(seconds / own["seconds"] if is_peer else None, ".1f"),
+            record["status"],
+        )
+    return shown
+
+
+def main() -> None:
+    """Parse the command line, measure, print the table, write the records."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    solvers = [OURS, *PEERS]
+    parser.add_argument("--solvers", nargs="+", choices=solvers, default=solvers)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2, help="for both sides")
+    parser.add_argument("--rtol", type=float, default=1e-4, help="certified gap, ours")
+    parser.add_argument("--limit", type=float, default=300.0, help="seconds per solve")
+    parser.add_argument("--memory-gb", type=float, default=16.0, help="per solve")
+    parser.add_argument("--json", type=Path, help="file for records and machine facts")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        case_name, solver = options.worker
+        result = worker(case_name, solver, options)
+        sys.stdout.write(json.dumps(result) + "\n")
+        return
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    records: list[dict[str, Any]] = []
+    for name in options.cases:
+        for solver in options.solvers:
+            if solver in PEERS and not CASES[name].peers:
+                continue
+            records.append(measure(name, solver, options))
+            console.log(name, solver, records[-1]["status"], records[-1].get("seconds"))
+            if options.json:
+                content = {"facts": machine_facts(options.threads), "records": records}
+                options.json.write_text(json.dumps(content, indent=1))
+    console.print(table(records))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""``tacit verify``: re-check a stored certificate against a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from tacit.cli.inputs import parse_shape
+from tacit.errors import CertificateError
+from tacit.lipschitz.certificate import load_certificate
+from tacit.lipschitz.certificate import verify as verify_certificate
+from tacit.lipschitz.read import read_network
+from tacit.rng import make_generator
+
+REFUSED = 3
+
+
+def verify(
+    certificate: Path,
+    model: Path,
+    *,
+    seed: int = 0,
+    input_shape: Annotated[str | None, Parameter(name="--input-shape")] = None,
+) -> int:
+    """Re-check a certificate against the model it is about.
+
+    Both sides of the bracket are computed again from the network, the stored pair of
+    inputs and the stored multipliers; no search code is used. Exit code 0 if they hold,
+    3 if the certificate is refused.
+
+    Example: `tacit verify result/certificate.npz model.onnx`
+
+    Parameters
+    ----------
+    certificate
+        File written by `tacit lipschitz`.
+    model
+        The .onnx or .pt2 file it was made from.
+    seed
+        Of the random start of Lanczos, used for networks too large for a factorisation.
+    input_shape
+        Sizes of one input sample, as given when the certificate was made.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    network = read_network(model, in_shape=parse_shape(input_shape))
+    try:
+        loaded = load_certificate(certificate)
+        bracket = verify_certificate(
+            loaded, network, generator=make_generator(seed, "verify")
+        )
+    except CertificateError as error:
+        console.print(f"refused: {error}", markup=False)
+        return REFUSED
+    subject = "f" if loaded.outputs is None else "f[{}] - f[{}]".format(*loaded.outputs)
+    console.print(
+        f"holds: {bracket.lower.value:.9g} <= Lip({subject}, {loaded.norm}) <= "
+        f"{bracket.upper.value:.9g} ({bracket.upper.arithmetic}), both sides recomputed",
+        markup=False,
+    )
+    return 0

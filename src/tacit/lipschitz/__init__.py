@@ -1,0 +1,1 @@
+"""Lipschitz constants of neural networks: values reached and bounds proved."""

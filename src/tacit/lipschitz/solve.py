@@ -1,0 +1,244 @@
+"""The whole answer for one network: every bound, the bracket, and its certificate."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, final, get_args
+
+from tacit.bracket import Bound, Bracket
+from tacit.errors import InputError
+from tacit.iterate import Observer
+from tacit.lipschitz.balancing import balance
+from tacit.lipschitz.certificate import Certificate
+from tacit.lipschitz.elimination import eclipse_bound, elimination_bound
+from tacit.lipschitz.lifted_bound import LiftedResult, lifted_bound
+from tacit.lipschitz.loop_transform import lip_lt_bound
+from tacit.lipschitz.lower import search_lower
+from tacit.lipschitz.network import Network
+from tacit.lipschitz.pair import PairWitness
+from tacit.lipschitz.problem import LipschitzProblem, Norm, margin
+from tacit.lipschitz.products import product_bound
+from tacit.lipschitz.sweep import sweep
+from tacit.rng import make_generator
+
+Method = Literal["ascent", "sweep", "product", "lip_lt", "eclipse", "lifted"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""In the order they run: from the cheapest to the tightest."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LipschitzResult:
+    """What is known of a network's Lipschitz constant.
+
+    Parameters
+    ----------
+    problem : LipschitzProblem
+        What was asked; with ``outputs`` its network is the margin network.
+    digest : str
+        Digest of the network as given.
+    outputs : tuple of int or None
+        ``(i, j)`` if the scalar ``f_i - f_j`` was bounded.
+    bracket : Bracket
+        The best bound of each side.
+    bounds : tuple of Bound
+        Every bound computed, with the seconds each took.
+    lifted : LiftedResult or None
+        Details of the lifted network's run.
+    seconds : float
+        Wall-clock time of the whole.
+    """
+
+    problem: LipschitzProblem = field(repr=False)
+    digest: str
+    outputs: tuple[int, int] | None
+    bracket: Bracket
+    bounds: tuple[Bound, ...]
+    lifted: LiftedResult | None
+    seconds: float
+
+    @property
+    def pair(self) -> PairWitness:
+        """The two inputs whose difference quotient is the lower bound."""
+        witness = self.bracket.lower.witness
+        if not isinstance(witness, PairWitness):
+            raise InputError("the lower bound of this result carries no pair of inputs")
+        return witness
+
+    def certificate(self) -> Certificate | None:
+        """Return what multipliers prove, to be saved and verified elsewhere.
+
+        Its upper side is that of the lifted network, also where the bracket has a
+        smaller one (the exact sweep); None if no multipliers were accepted.
+        """
+        if self.lifted is None or self.lifted.bound is None:
+            return None
+        upper = self.lifted.bound
+        return Certificate(
+            digest=self.digest,
+            norm=self.problem.norm,
+            outputs=self.outputs,
+            lower=self.bracket.lower.value,
+            upper=upper.value,
+            arithmetic=upper.arithmetic,
+            failure_probability=upper.failure_probability,
+            pair=(self.pair.x, self.pair.x_prime),
+            witness=self.lifted.witness,
+        )
+
+
+def lipschitz_bracket(
+    network: Network,
+    *,
+    norm: Norm = "l2",
+    outputs: tuple[int, int] | None = None,
+    methods: Sequence[Method] = METHODS,
+    seed: int = 0,
+    rtol: float = 1e-4,
+    max_steps: int = 3000,
+    search_rank: int | None = None,
+    on_method: Callable[[Method], None] | None = None,
+    observers: Sequence[Observer] = (),
+) -> LipschitzResult:
+    r"""Bracket the Lipschitz constant of a network.
+
+    .. math:: \sup_{x \ne x'} \|f(x) - f(x')\|_2 / \|x - x'\|
+
+    Parameters
+    ----------
+    network : Network
+        From ``read_network``, ``from_module``, ``random_network`` or ``chain``.
+    norm : {"l2", "linf", "l1"}
+        Norm of the input difference.
+    outputs : tuple of int or None
+        ``(i, j)``: bound the scalar ``f_i - f_j`` instead, outputs flattened.
+    methods : sequence of str
+        Any of ``METHODS``; those that do not apply to the network are passed over.
+    seed : int
+        Of all random draws.
+    rtol : float
+        Relative certified gap at which the lifted network's search stops.
+    max_steps : int
+        Limit of its forward-backward passes.
+    search_rank : int or None
+        Its number of columns; None: chosen from the number of neurons.
+    on_method : callable or None
+        Called with the name of each method as it starts (for a progress bar).
+    observers : sequence of callables
+        Observers of the lifted network's iteration.
+
+    Returns
+    -------
+    LipschitzResult
+
+    Raises
+    ------
+    InputError
+        If the norm, an output or a method is unknown, or a side is left empty.
+    BracketError
+        If a lower bound exceeds an upper one: a bug.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tacit.lipschitz.network import chain
+    >>> from tacit.lipschitz.layers import Activation
+    >>> from tacit.lipschitz.solve import lipschitz_bracket
+    >>> relu = Activation(kind="relu")
+    >>> net = chain([(torch.eye(2), None, relu), (torch.ones(1, 2), None, None)])
+    >>> result = lipschitz_bracket(net)
+    >>> round(result.bracket.lower.value, 6), round(result.bracket.upper.value, 6)
+    (1.414214, 1.414214)
+    """
+    unknown = [name for name in methods if name not in METHODS]
+    if unknown:
+        raise InputError(
+            f"methods must be among {', '.join(METHODS)}; got {', '.join(unknown)}"
+        )
+    started = time.perf_counter()
+    asked = network if outputs is None else margin(network, *outputs)
+    problem = LipschitzProblem(network=asked, norm=norm)
+    lifted: list[LiftedResult] = []
+
+    def run_lifted() -> list[Bound]:
+        generator = make_generator(seed, "lifted")
+        result = lifted_bound(
+            problem,
+            generator=generator,
+            rtol=rtol,
+            max_steps=max_steps,
+            search_rank=search_rank,
+            observers=observers,
+        )
+        lifted.append(result)
+        return [] if result.bound is None else [result.bound]
+
+    runs: dict[Method, Callable[[], Sequence[Bound | None]]] = {
+        "ascent": lambda: [
+            search_lower(problem, generator=make_generator(seed, "lower"))
+        ],
+        "sweep": lambda: _swept(problem),
+        "product": lambda: _rescaled(product_bound, problem, seed),
+        "lip_lt": lambda: _rescaled(lip_lt_bound, problem, seed),
+        "eclipse": lambda: [eclipse_bound(problem), elimination_bound(problem)],
+        "lifted": run_lifted,
+    }
+    bounds: list[Bound] = []
+    for method in METHODS:
+        if method in methods:
+            if on_method is not None:
+                on_method(method)
+            begun = time.perf_counter()
+            found = [bound for bound in runs[method]() if bound is not None]
+            seconds = time.perf_counter() - begun
+            bounds += [replace(bound, seconds=seconds) for bound in found]
+    return LipschitzResult(
+        problem=problem,
+        digest=network.digest,
+        outputs=outputs,
+        bracket=_best(bounds),
+        bounds=tuple(bounds),
+        lifted=lifted[0] if lifted else None,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _rescaled(
+    method: Callable[[LipschitzProblem], Bound | None],
+    problem: LipschitzProblem,
+    seed: int,
+) -> list[Bound]:
+    """Return the better of a bound as it is and after rescaling the neurons.
+
+    The rescaled network is another function but has the same set of Jacobians under
+    slope constraints, which is all that these bounds use.
+    """
+    generator = make_generator(seed, "balance")
+    balanced = balance(problem.network, generator=generator)
+    bounds = [method(problem), method(replace(problem, network=balanced))]
+    found = [bound for bound in bounds if bound is not None]
+    return [min(found, key=lambda bound: bound.value)] if found else []
+
+
+def _swept(problem: LipschitzProblem) -> list[Bound]:
+    if problem.network.num_inputs != 2:
+        return []
+    try:
+        answer = sweep(problem)
+    except InputError:  # biases or smooth activations: no sectors to sweep
+        return []
+    return [answer.lower, answer.upper]
+
+
+def _best(bounds: Sequence[Bound]) -> Bracket:
+    lowers = [bound for bound in bounds if bound.side == "lower"]
+    uppers = [bound for bound in bounds if bound.side == "upper"]
+    if not lowers or not uppers:
+        missing = "upper" if lowers else "lower"
+        raise InputError(
+            f"the chosen methods gave no {missing} bound; add one that does"
+        )
+    return Bracket(
+        lower=max(lowers, key=lambda bound: bound.value),
+        upper=min(uppers, key=lambda bound: bound.value),
+    )
