@@ -97,3 +97,16 @@ def value(network: Network, *entries: float) -> list[float]:
     """Return the outputs of a network for one sample given by its entries."""
     x = torch.tensor(entries, dtype=torch.float64).reshape(1, *network.in_shape)
     return run(network, x).flatten().tolist()
+
+
+DENSE: list[Step] = [
+    ("Gemm", ["x", "w", "c"], {"transB": 1}),
+    ("Relu", ["v0"], {}),
+    ("Gemm", ["v1", "w"], {}),
+]
+WEIGHTS: dict[str, Array] = {"w": numbers(3, 4), "c": numbers(3)}
+
+
+def dense(**changes: Any) -> onnx.ModelProto:
+    """Return a model of two dense layers and a relu, its batch axis open."""
+    return model(DENSE, ("batch", 4), WEIGHTS, **changes)

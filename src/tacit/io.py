@@ -1,12 +1,12 @@
-"""Named arrays and a JSON header in one ``.npz`` file; read as data, never as code."""
+"""Files written whole or not at all, and named arrays read as data, never as code."""
 
 import json
 import math
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,49 @@ _HEADER = "header"
 MAX_FILE_BYTES = 2 * 2**30
 _MAX_HEADER_BYTES = 2**20
 _MAX_MEMBERS = 2**17
+# Everything that zipfile, numpy and json raise on files made to break them.
+_DAMAGES = (
+    zipfile.BadZipFile,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file in one step.
+
+    Parameters
+    ----------
+    path : Path
+        Written through a temporary file beside it, so a reader sees the old content or
+        the new one, never half of it. A link is followed.
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    InputError
+        If ``path`` is there and is no plain file (a folder, a device).
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise InputError(f"cannot write {path}: it is not a file; name another one")
+    temporary = target.with_name(f".{uuid4().hex}.tmp")
+    try:
+        # Not by tempfile, whose files nobody else may read.
+        with temporary.open("xb") as file:
+            file.write(content)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_arrays(
@@ -29,23 +72,24 @@ def write_arrays(
     Parameters
     ----------
     path : Path
-        Written through a temporary file beside it, so a reader sees the old content or
-        the new one, never half of it.
+        As for :func:`write_bytes`.
     header : mapping
         JSON-serialisable.
     arrays : mapping of str to array
         Names other than ``"header"``.
+
+    Raises
+    ------
+    InputError
+        If an array is named ``"header"``, or as :func:`write_bytes`.
     """
+    if _HEADER in arrays:
+        raise InputError(f"no array may be called {_HEADER!r}; name it otherwise")
     text = json.dumps(dict(header), sort_keys=True, allow_nan=False).encode()
     members = {_HEADER: np.frombuffer(text, dtype=np.uint8), **arrays}
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **members)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    buffer = BytesIO()
+    np.savez(buffer, allow_pickle=False, **members)
+    write_bytes(path, buffer.getvalue())
 
 
 def read_arrays(
@@ -74,43 +118,54 @@ def read_arrays(
     """
     if not path.is_file():
         raise InputError(f"cannot read {path}: there is no such file")
-    arrays: dict[str, Array] = {}
-    header: dict[str, object] = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if len(members) > _MAX_MEMBERS or total > max_bytes:
-                raise InputError(
-                    f"{path} claims {total} bytes in {len(members)} arrays; at most "
-                    f"{max_bytes} bytes in {_MAX_MEMBERS} arrays are read"
-                )
-            for member in members:
-                name = member.filename.removesuffix(".npy")
-                if name == _HEADER:
-                    header = _read_header(archive, member)
-                else:
-                    arrays[name] = _read_array(archive, member)
+            members = _checked_members(archive, path.stat().st_size, max_bytes)
+            header = _read_header(archive, members)
+            arrays = {
+                name: _read_member(archive, member, np.dtype("<f8")).astype(np.float64)
+                for name, member in members.items()
+                if name != _HEADER
+            }
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (
-        zipfile.BadZipFile,
-        ValueError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-    ) as error:
+    except _DAMAGES as error:
         raise InputError(
-            f"{path} is not a file of named arrays written by tacit: {error}"
+            f"{path} is not a file of named arrays written by tacit: "
+            f"{str(error) or type(error).__name__}"
         ) from None
-    if not header:
-        raise InputError(f"{path} has no header; it was not written by tacit")
     return header, arrays
 
 
+def _checked_members(
+    archive: zipfile.ZipFile, size: int, max_bytes: int
+) -> dict[str, zipfile.ZipInfo]:
+    infos = archive.infolist()
+    total = sum(info.file_size for info in infos)
+    if len(infos) > _MAX_MEMBERS or total > max_bytes:
+        raise InputError(
+            f"it claims {total} bytes in {len(infos)} arrays; at most {max_bytes} "
+            f"bytes in {_MAX_MEMBERS} arrays are read"
+        )
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise InputError(
+                f"array {info.filename!r} is compressed; it was not written by tacit"
+            )
+    if total > size:
+        raise InputError(f"it claims {total} bytes but has {size} in all")
+    members = {info.filename.removesuffix(".npy"): info for info in infos}
+    if len(members) < len(infos):
+        raise InputError("two of its arrays have the same name")
+    return members
+
+
 def _read_header(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]
 ) -> dict[str, object]:
+    member = members.get(_HEADER)
+    if member is None:
+        raise InputError("it has no header; it was not written by tacit")
     if member.file_size > _MAX_HEADER_BYTES:
         raise InputError(
             f"its header claims {member.file_size} bytes; at most 1 MiB is read"
@@ -122,31 +177,22 @@ def _read_header(
     return {str(key): value for key, value in loaded.items()}
 
 
-def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    return _read_member(archive, member, np.dtype("<f8")).astype(np.float64)
-
-
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, dtype: np.dtype[np.generic]
 ) -> npt.NDArray[np.generic]:
-    if member.compress_type != zipfile.ZIP_STORED:
+    # All of it, so that its checksum is compared before anything is made of it.
+    content = archive.read(member)
+    file = BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise InputError(f"array {member.filename!r} has an unknown format {version}")
+    shape, is_fortran, found = np.lib.format.read_array_header_1_0(file)
+    if found != dtype or is_fortran:
         raise InputError(
-            f"array {member.filename!r} is compressed; it was not written by tacit"
+            f"array {member.filename!r} must hold {dtype} in C order; got {found}"
         )
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise InputError(
-                f"array {member.filename!r} has an unknown format {version}"
-            )
-        shape, is_fortran, found = np.lib.format.read_array_header_1_0(file)
-        if found != dtype or is_fortran:
-            raise InputError(
-                f"array {member.filename!r} must hold {dtype} in C order; got {found}"
-            )
-        # The claim is checked against what the file holds before memory is taken.
-        if math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
-            raise InputError(
-                f"array {member.filename!r} claims shape {shape}, which it lacks"
-            )
-        return np.frombuffer(file.read(), dtype=dtype).reshape(shape)
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise InputError(
+            f"array {member.filename!r} claims shape {shape}, which it lacks"
+        )
+    return np.frombuffer(content, dtype=dtype, offset=file.tell()).reshape(shape)

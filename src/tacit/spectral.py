@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from scipy.linalg import eigh_tridiagonal
 from torch import Tensor
 
 from tacit.errors import InputError, ShapeError
 
 EPS = torch.finfo(torch.float64).eps
 _CHECK_EVERY = 5  # Lanczos steps between two looks at the bound
+_MAX_PASSES = 4  # of orthogonalisation; two are enough unless nothing is left
 
 
 @final
@@ -34,15 +36,12 @@ class EigenvalueBound:
         Probability of that event over the random start; 0 for dense matrices.
     num_steps : int
         Operator applications spent; 0 for dense matrices.
-    vector : Tensor, shape (size,)
-        A unit vector whose Rayleigh quotient is ``value``.
     """
 
     value: float
     upper: float
     failure_probability: float
     num_steps: int
-    vector: Tensor
 
 
 def max_eigenvalue(matrix: Tensor) -> EigenvalueBound:
@@ -84,7 +83,7 @@ def max_eigenvalue(matrix: Tensor) -> EigenvalueBound:
         raise ShapeError(
             f"matrix must be square and not empty; got shape {tuple(matrix.shape)}"
         )
-    values, vectors = torch.linalg.eigh(matrix)
+    values = torch.linalg.eigvalsh(matrix)
     largest = float(values[-1])
     norm = max(abs(float(values[0])), abs(largest))
     return EigenvalueBound(
@@ -92,7 +91,6 @@ def max_eigenvalue(matrix: Tensor) -> EigenvalueBound:
         upper=largest + 4.0 * matrix.shape[0] * EPS * norm,
         failure_probability=0.0,
         num_steps=0,
-        vector=vectors[:, -1],
     )
 
 
@@ -210,17 +208,20 @@ def lanczos_max_eigenvalue(
     overlap = failure_probability / 2.0 / math.sqrt(2.0 * size / math.pi)
     start = torch.randn(size, generator=generator, dtype=torch.float64).to(device)
     run = _Run(start, min(max_steps, size))
-    value, upper, vector = 0.0, math.inf, start
+    value, upper = 0.0, math.inf
     while not run.is_over:
         run.extend(apply)
         if run.num_steps % _CHECK_EVERY and not run.is_over:
             continue
-        value, vector = run.largest_ritz()
-        if run.is_exhausted:
+        if not run.is_finite:
+            break
+        value = run.largest_ritz()
+        if run.is_exhausted or run.num_steps == size:
             # The Krylov space is invariant and almost surely holds the top vector.
             upper = value * (1.0 + 16 * EPS * size)
             break
-        upper = min(upper, run.bound_beyond(value, 1.0 / overlap))
+        beyond = run.bound_beyond(value, 1.0 / overlap)
+        upper = min(upper, beyond * (1.0 + 16 * EPS * math.sqrt(size)))
         if run.num_steps == max_steps:  # the beforehand bound is for a fixed count
             epsilon = lanczos_relative_error(size, max_steps, failure_probability / 2)
             upper = min(upper, value / (1.0 - epsilon) if epsilon < 1.0 else math.inf)
@@ -231,10 +232,9 @@ def lanczos_max_eigenvalue(
             break
     return EigenvalueBound(
         value=value,
-        upper=upper * (1.0 + 16 * EPS * math.sqrt(size)),
+        upper=upper,
         failure_probability=failure_probability,
         num_steps=run.num_steps,
-        vector=vector,
     )
 
 
@@ -255,6 +255,10 @@ class _Run:
         return len(self.alphas)
 
     @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.alphas[-1]) and math.isfinite(sum(self.betas))
+
+    @property
     def is_over(self) -> bool:
         return self.is_exhausted or self.num_steps == self.max_steps
 
@@ -268,27 +272,29 @@ class _Run:
             image = image - self.betas[-1] * self.basis[self.num_steps - 2]
         known = self.basis[: self.num_steps]
         before = beta = float(torch.linalg.vector_norm(image))
-        for _ in range(2):
+        for _ in range(_MAX_PASSES):
             image = image - known.T @ (known @ image)
             beta = float(torch.linalg.vector_norm(image))
             if beta > 0.5 * before:  # hardly anything was left to take out
                 break
             before = beta
-        largest = max(map(abs, self.alphas))
-        self.is_exhausted = beta <= 16 * EPS * image.numel() * largest
+        else:
+            beta = 0.0  # errors along the known vectors, and nothing else
+        # Anything else, be it a rounding error, is a direction like any other: a small
+        # beta does not prove that the start held enough of the top vector.
+        self.is_exhausted = beta == 0.0
         if not self.is_exhausted:
             self.betas.append(beta)
             self.basis[self.num_steps] = image / beta
 
-    def largest_ritz(self) -> tuple[float, Tensor]:
-        """Return the largest Ritz value (at least 0) and its vector."""
-        count = self.num_steps
-        matrix = torch.diag(torch.tensor(self.alphas, dtype=torch.float64))
-        for j, beta in enumerate(self.betas[: count - 1]):
-            matrix[j + 1, j] = matrix[j, j + 1] = beta
-        values, vectors = torch.linalg.eigh(matrix)
-        weights = vectors[:, -1].to(self.basis.device)
-        return max(float(values[-1]), 0.0), weights @ self.basis[:count]
+    def largest_ritz(self) -> float:
+        """Return the largest Ritz value, or 0 if that is negative."""
+        betas = self.betas[: self.num_steps - 1]
+        # All of them: bisection for the last alone fails on many equal eigenvalues.
+        values = eigh_tridiagonal(
+            self.alphas, betas, eigvals_only=True, lapack_driver="sterf"
+        )
+        return max(float(values[-1]), 0.0)
 
     def is_beyond(self, t: float, limit: float) -> bool:
         """Whether ``sum_j pi_j(t)^2 >= limit``, stopping before it overflows."""
@@ -307,7 +313,7 @@ class _Run:
         low, high = value, 2.0 * value
         while not self.is_beyond(high, limit):
             low, high = high, 2.0 * high
-            if high > 1e6 * value:
+            if high >= 1e6 * value:
                 return math.inf
         while high - low > 1e-14 * high:
             middle = (low + high) / 2.0

@@ -1,6 +1,5 @@
 """Programs are read as data: prepared archives are refused and nothing of them runs."""
 
-import copy
 import io
 import json
 import pickle
@@ -14,7 +13,6 @@ import torch
 from torch import nn
 
 from archives import Entries, edit, entries_of, save_program, small_module, trap, write
-from cases import normal
 from tacit.errors import InputError, TacitError, UnsupportedLayerError
 from tacit.lipschitz.aten_translate import from_graph
 from tacit.lipschitz.from_torch import from_module
@@ -46,16 +44,41 @@ def test_a_program_is_read_like_its_module(is_open: bool, tmp_path: Path) -> Non
     assert from_graph(graph).digest == from_module(module, (1, 5)).digest
 
 
-def test_constants_shared_and_strided_weights_are_read(
-    tmp_path: Path, generator: torch.Generator
-) -> None:
-    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+def test_a_shared_weight_is_read_under_both_names(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)).eval()
     module[2].weight = module[0].weight
-    module[2].bias.data = torch.arange(8.0)[::2]
-    path = save_program(module.eval(), (1, 4), tmp_path / "model.pt2")
-    x = normal(generator, 3, 4)
-    got = run(from_graph(read_pt2(path, max_bytes=LIMIT)), x)
-    torch.testing.assert_close(got, copy.deepcopy(module).double()(x).detach())
+    path = save_program(module, (1, 4), tmp_path / "model.pt2")
+    network = from_graph(read_pt2(path, max_bytes=LIMIT))
+    assert network.digest == from_module(module, (4,)).digest
+
+
+class ByHand(nn.Module):
+    """Keeps the batch size by hand and changes number types on the way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        half = x.view(x.shape[0], x.shape[1] * x.shape[2]).to(torch.float64)
+        one, two = half.chunk(2, dim=1)
+        return torch.cat([one - 2.0 * two, two.tanh()], dim=1).reshape(-1, 2, 3)
+
+
+def test_sizes_types_and_lists_are_read(tmp_path: Path) -> None:
+    path = save_program(ByHand(), (2, 3, 2), tmp_path / "model.pt2", is_open=True)
+    network = from_graph(read_pt2(path, max_bytes=LIMIT))
+    assert network.out_shape == (2, 3)
+    x = torch.arange(1.0, 13.0, dtype=torch.float64).reshape(2, 3, 2)
+    torch.testing.assert_close(run(network, x), ByHand()(x))
+
+
+def test_strided_weights_are_read(honest: Path, tmp_path: Path) -> None:
+    def turn(config: Any) -> None:
+        config["config"]["3.weight"]["tensor_meta"]["strides"] = ints(1, 2)
+
+    path = write(edit(entries_of(honest), WEIGHTS, turn), tmp_path / "model.pt2")
+    module = small_module()
+    weight = module.get_parameter("3.weight")
+    weight.data = weight.data.reshape(6, 2).T
+    network = from_graph(read_pt2(path, max_bytes=LIMIT))
+    assert network.digest == from_module(module, (1, 5)).digest
 
 
 # Prepared archives
@@ -65,7 +88,7 @@ def test_a_pickle_in_the_example_inputs_is_not_loaded(
     honest: Path, tmp_path: Path
 ) -> None:
     mark = tmp_path / "executed"
-    pickle.loads(trap(mark))  # the trap works
+    pickle.loads(trap(mark))  # noqa: S301 - shows that the trap works
     mark.rmdir()
     entries = entries_of(honest)
     assert "data/sample_inputs/model.pt" in entries
@@ -249,7 +272,7 @@ HOSTILE: list[tuple[Callable[[Entries, Path], Entries], type[Exception], str]] =
         "__class__",
     ),
     (_other_target("torch.load"), UnsupportedLayerError, "operation torch.load"),
-    (_other_target("_operator.getitem"), TacitError, "getitem"),
+    (_other_target("_operator.getitem"), TacitError, "overwrites|getitem"),
     (_size_expression, InputError, "leaves sizes|in_shape"),
     (_json(MODEL, b"{"), InputError, "damaged"),
     (_json(MODEL, b"[1]"), InputError, "expected an object, got list"),
@@ -285,13 +308,13 @@ HOSTILE: list[tuple[Callable[[Entries, Path], Entries], type[Exception], str]] =
         InputError,
         "must be float32 or float64",
     ),
-    (_weight_meta(sizes=ints(0, 1, 3)), TacitError, ""),
+    (_weight_meta(sizes=ints(0, 1, 3)), TacitError, "entries"),
     (_signature("input_specs", 1), InputError, "takes 2 and gives 1"),
     (_signature("output_specs", 1), InputError, "takes 1 and gives 2"),
     (_mutation, InputError, "changes its own buffers"),
     (_argument("as_graph", {}), InputError, "arguments of kind as_graph"),
     (_argument("as_custom_obj", {}), InputError, "arguments of kind as_custom_obj"),
-    (_argument("as_ints", ["a"]), TacitError, "whole numbers"),
+    (_argument("as_ints", ["a"]), TacitError, "must be a tensor; got list"),
     (_argument("as_tensor", {"name": "nothing"}), InputError, "before it is computed"),
     (
         _argument("as_sym_int", {"as_name": "nothing"}),
@@ -332,7 +355,7 @@ def test_an_archive_that_claims_more_than_it_holds_is_refused_unread(
     with zipfile.ZipFile(path, "a") as archive:
         archive.getinfo("model/data/weights/weight_0").file_size = 10 * 2**30
         archive.writestr("model/extra/note", b"")  # rewrites the directory
-    with pytest.raises(InputError, match="claims 107.* bytes"):
+    with pytest.raises(InputError, match=r"claims 107\d* bytes"):
         read_pt2(path, max_bytes=2**40)
 
 
@@ -356,7 +379,7 @@ def test_truncated_archives_are_refused(honest: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.pt2"
     for share in (0.01, 0.5, 0.99):
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(InputError, match="not a readable .pt2 archive"):
+        with pytest.raises(InputError, match="export it again"):
             read_pt2(path, max_bytes=LIMIT)
 
 

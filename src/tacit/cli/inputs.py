@@ -1,12 +1,17 @@
 """Parsing of the small texts that commands take."""
 
+import math
+
 from tacit.errors import InputError
+
+# A sample of more numbers would need gigabytes before any bound is computed.
+_MAX_ENTRIES = 10**8
 
 
 def parse_integers(
     text: str, *, option: str, example: str, least: int
 ) -> tuple[int, ...]:
-    """Return the comma-separated integers of ``text``, each at least ``least``.
+    """Return the integers of ``text``, separated by commas, each at least ``least``.
 
     Raises
     ------
@@ -14,12 +19,13 @@ def parse_integers(
         If a part is no integer or too small.
     """
     try:
-        numbers = tuple(int(part) for part in text.replace("x", ",").split(","))
+        numbers = tuple(int(part) for part in text.split(","))
     except ValueError:
         numbers = ()
     if not numbers or min(numbers) < least:
         raise InputError(
-            f"{option} must be integers of at least {least}, as in {example}; got {text!r}"
+            f"{option} takes integers of at least {least}, as in {example}; "
+            f"got {text!r}"
         )
     return numbers
 
@@ -29,7 +35,7 @@ def parse_pair(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     numbers = parse_integers(text, option="--margin", example="3,5", least=0)
-    if len(numbers) != 2:
+    if len(numbers) != 2 or numbers[0] == numbers[1]:
         raise InputError(f"--margin takes two outputs, as in 3,5; got {text!r}")
     return numbers[0], numbers[1]
 
@@ -38,4 +44,24 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     """Return the sizes of ``--input-shape``."""
     if text is None:
         return None
-    return parse_integers(text, option="--input-shape", example="3,32,32", least=1)
+    sizes = parse_integers(text, option="--input-shape", example="3,32,32", least=1)
+    if math.prod(sizes) > _MAX_ENTRIES:
+        raise InputError(
+            f"--input-shape must have at most {_MAX_ENTRIES} entries; got {text!r}"
+        )
+    return sizes
+
+
+def parse_random(text: str) -> tuple[int, int, int]:
+    """Return the inputs, the width and the depth of ``--random d,N,L``."""
+    sizes = parse_integers(text, option="--random", example="10,100,2", least=1)
+    if len(sizes) != 3:
+        raise InputError(f"--random takes d,N,L, as in 10,100,2; got {text!r}")
+    num_inputs, width, num_layers = sizes
+    if width * (num_inputs + width * (num_layers - 1)) > _MAX_ENTRIES:
+        raise InputError(
+            f"--random takes sizes of at most {_MAX_ENTRIES} weights; got {text!r}"
+        )
+    if num_layers > 1000:
+        raise InputError(f"--random takes at most 1000 layers; got {text!r}")
+    return num_inputs, width, num_layers

@@ -3,60 +3,91 @@
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 
 from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from tacit.errors import BracketError, TacitError
 
-# Commands are named as strings, so that help does not wait for torch to load.
+BAD_INPUT, NOT_PROVEN, INTERRUPTED, BUG = 2, 3, 130, 70
+
+# Commands are named as strings, so that help does not wait for torch to load; their
+# help stands here for the same reason.
 app = App(
     name="tacit",
     help="Bounds with a proof: how far can a neural network's output move?",
     help_epilogue=(
-        "Example: `tacit lipschitz model.onnx --out result` bounds a network and writes "
-        "figure, JSON and certificate; `tacit verify result/certificate.npz model.onnx` "
-        "checks the certificate."
+        "Example: `tacit lipschitz model.onnx --out result` bounds a network and "
+        "writes figure, JSON and certificate; "
+        "`tacit verify result/certificate.npz model.onnx` checks the certificate."
     ),
     version=lambda: version("tacit"),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
 )
-app.command("tacit.cli.lipschitz:lipschitz", name="lipschitz")
-app.command("tacit.cli.verify:verify", name="verify")
-
-BAD_INPUT, NOT_PROVEN, INTERRUPTED, BUG = 2, 3, 130, 70
+app.command(
+    "tacit.cli.lipschitz:lipschitz",
+    name="lipschitz",
+    help=(
+        "Bracket how far a network's output can move when its input moves.\n\n"
+        "Prints every bound found and the bracket: a value reached at a pair of "
+        "inputs, and a certified bound above it. The output is measured in l2. "
+        "Nothing is written unless --json or --out is given. Exit codes: 0 answered, "
+        "2 bad input, 130 stopped by Ctrl-C (the result so far is printed and "
+        "written)."
+    ),
+    help_epilogue=(
+        "Example: `tacit lipschitz model.onnx --norm linf --margin 3,5 --out result`"
+    ),
+)
+app.command(
+    "tacit.cli.verify:verify",
+    name="verify",
+    help=(
+        "Check a stored certificate against the model it is about.\n\n"
+        "Both sides of the bracket are computed again from the network, the stored "
+        "pair of inputs and the stored multipliers; no search code is used. Exit "
+        "codes: 0 both sides hold, 2 bad input, 3 the certificate is refused."
+    ),
+    help_epilogue="Example: `tacit verify result/certificate.npz model.onnx`",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 answered; 2 bad input; 3 a certificate was refused; 130 Ctrl-C;
-    70 a bug in tacit.
+    Exit codes: 0 answered; 2 bad input; 3 a certificate was refused; 130 Ctrl-C or the
+    reader of the output went away; 70 a bug in tacit.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A file name that the terminal cannot spell is no reason to lose a result.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command line and return the exit code."""
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        code = app(
-            list(arguments),
-            exit_on_error=False,
-            print_error=True,
-            error_console=Console(stderr=True),
-            result_action="return_value",
-        )
-    except CycloptsError:
-        return BAD_INPUT
+        code = app(list(arguments), exit_on_error=False, print_error=False)
     except BracketError as error:
-        errors.print(f"tacit: {error}", style="bold red", markup=False)
-        return BUG
-    except TacitError as error:
-        errors.print(f"tacit: {error}", markup=False)
-        return BAD_INPUT
+        return _fail(str(error), BUG)
+    except (CycloptsError, TacitError) as error:
+        return _fail(str(error), BAD_INPUT)
+    except MemoryError:
+        return _fail("there is not enough memory for this network", BAD_INPUT)
     except KeyboardInterrupt:
-        errors.print("tacit: interrupted; nothing was left half-written")
+        return _fail("interrupted; nothing was left half-written", INTERRUPTED)
+    except (BrokenPipeError, SystemExit):
+        # rich raises the latter when the reader of a pipe has gone.
         return INTERRUPTED
-    except BrokenPipeError:
-        return INTERRUPTED
+    except OSError as error:
+        return _fail(f"cannot use {error.filename}: {error.strerror}", BAD_INPUT)
     return code if isinstance(code, int) else 0
+
+
+def _fail(text: str, code: int) -> int:
+    """Say in one line what went wrong."""
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    errors.print(f"tacit: {' '.join(text.split())}", markup=False)
+    return code

@@ -19,17 +19,12 @@ REFUSED = 3
 def verify(
     certificate: Path,
     model: Path,
+    /,
     *,
     seed: int = 0,
     input_shape: Annotated[str | None, Parameter(name="--input-shape")] = None,
 ) -> int:
     """Re-check a certificate against the model it is about.
-
-    Both sides of the bracket are computed again from the network, the stored pair of
-    inputs and the stored multipliers; no search code is used. Exit code 0 if they hold,
-    3 if the certificate is refused.
-
-    Example: `tacit verify result/certificate.npz model.onnx`
 
     Parameters
     ----------
@@ -50,12 +45,15 @@ def verify(
             loaded, network, generator=make_generator(seed, "verify")
         )
     except CertificateError as error:
-        console.print(f"refused: {error}", markup=False)
+        console.print(f"refused: {' '.join(str(error).split())}", markup=False)
         return REFUSED
     subject = "f" if loaded.outputs is None else "f[{}] - f[{}]".format(*loaded.outputs)
+    known: str = bracket.upper.arithmetic
+    if bracket.upper.failure_probability:
+        known += f", fails with probability {bracket.upper.failure_probability:.0e}"
     console.print(
         f"holds: {bracket.lower.value:.9g} <= Lip({subject}, {loaded.norm}) <= "
-        f"{bracket.upper.value:.9g} ({bracket.upper.arithmetic}), both sides recomputed",
+        f"{bracket.upper.value:.9g} ({known}), both sides recomputed",
         markup=False,
     )
     return 0

@@ -189,6 +189,8 @@ def bind(node: AtenNode, result: object, values: dict[str, object]) -> None:
     if len(node.outputs) == 1:
         values[node.outputs[0]] = result
         return
+    if not node.outputs:
+        return
     if not isinstance(result, list | tuple):
         raise InputError(
             f"{node.op} at {node.place} has one result, the file claims more"
@@ -285,26 +287,31 @@ def with_changes(nodes: Sequence[AtenNode], output_name: str) -> tuple[AtenNode,
     """
     makers: dict[str, AtenNode] = {}
     viewed: set[str] = set()
+    names: dict[
+        str, list[str]
+    ] = {}  # all names of the same memory, the first one first
     done: list[AtenNode] = []
     uses = Counter(name for node in nodes for name in _used_by(node))
     uses[output_name] += 1
     for node in nodes:
-        chain: list[str] = []
-        pending = node.changes[:1]
-        while pending:
-            name = pending[0]
-            maker = makers.get(name)
-            if maker is None or name in viewed or not _may_change(maker, makers, uses):
+        if node.changes:
+            same = names.setdefault(node.changes[0], [node.changes[0]])
+            maker = makers.get(same[0])
+            if (
+                maker is None
+                or viewed & {*same}
+                or not _may_change(maker, makers, uses)
+            ):
                 raise InputError(
                     f"{node.place} overwrites memory in place that is also the input, "
                     "a weight or a part of another tensor; use inplace=False"
                 )
-            chain.append(name)
-            pending = maker.changes[:1]
-        node = replace(node, changes=tuple(chain))
-        makers |= dict.fromkeys(node.outputs, node)
-        if _FRESH.match(node.op) is None:
+            node = replace(node, changes=tuple(same))
+            same.extend(node.outputs)
+            names |= dict.fromkeys(node.outputs, same)
+        elif _FRESH.match(node.op) is None:
             viewed.update(_used_by(node))
+        makers |= dict.fromkeys(node.outputs, node)
         done.append(node)
     return tuple(done)
 

@@ -1,6 +1,6 @@
 """Translate a graph of ATen operations into a network, and check the result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -66,6 +66,19 @@ KNOWN = TABLE.keys() | _ON_CONSTANTS | ARITHMETIC | _IGNORED | {"operator.getite
 """Operations that may be looked up and run; all others are refused unseen."""
 
 
+def refuse_unknown(nodes: Sequence[AtenNode]) -> None:
+    """Refuse operations that are not accepted, before anything else is asked of them.
+
+    Raises
+    ------
+    UnsupportedLayerError
+        Naming the first one and its place.
+    """
+    for node in nodes:
+        if node.op not in KNOWN:
+            raise _unsupported(node)
+
+
 def translate(graph: AtenGraph, layout: InputLayout) -> Network:
     """Return the network of a graph, unchecked against any run of it.
 
@@ -84,6 +97,7 @@ def translate(graph: AtenGraph, layout: InputLayout) -> Network:
                 f"weights must be float32 or float64; {name} is {tensor.dtype}; "
                 "convert the model with .float() before exporting it"
             )
+    refuse_unknown(graph.nodes)
     builder, start = build.start(layout.sample, batched=layout.batched)
     values: dict[str, object] = {**graph.constants, graph.input_name: start}
     for node in graph.nodes:
@@ -98,8 +112,6 @@ def translate(graph: AtenGraph, layout: InputLayout) -> Network:
 
 
 def _apply(builder: Builder, node: AtenNode, arguments: Mapping[str, object]) -> object:
-    if node.op not in KNOWN:
-        raise _unsupported(node)
     where = f"{node.place} ({node.op})"
     try:
         return _result(builder, node, arguments)

@@ -36,6 +36,9 @@ from tacit.lipschitz.network import Network, make_network
 MAX_VALUE_ENTRIES = 2**27
 """Most entries one value of one sample may have (1 GiB as float64)."""
 
+MAX_COPIES = 2**14
+"""Most copies along one axis that broadcasting may make of a value."""
+
 MAX_LAYERS = 100_000
 """Most layers one graph may have."""
 
@@ -231,9 +234,14 @@ def expand(builder: Builder, value: Value, shape: Shape) -> Value:
         have not in (1, want) for have, want in zip(padded, shape, strict=True)
     ):
         raise ShapeError(f"shape {value.shape} does not expand to {shape}")
-    if math.prod(shape) > MAX_VALUE_ENTRIES:
+    copies = max(
+        (want for have, want in zip(padded, shape, strict=True) if have != want),
+        default=1,
+    )
+    if math.prod(shape) > MAX_VALUE_ENTRIES or copies > MAX_COPIES:
         raise InputError(
-            f"a value of shape {shape} has more than {MAX_VALUE_ENTRIES} entries"
+            f"expanding {value.shape} to {shape} makes more than {MAX_VALUE_ENTRIES} "
+            f"entries or {MAX_COPIES} copies; use a smaller model"
         )
     value = value.reshaped(padded)
     for axis, want in enumerate(shape):

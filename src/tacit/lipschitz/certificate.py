@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast, final, get_args
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tacit import io
-from tacit.bracket import Arithmetic, Bound, Bracket
-from tacit.errors import CertificateError
+from tacit.bracket import Arithmetic, Bound, Bracket, Side
+from tacit.errors import CertificateError, InputError
 from tacit.lipschitz.certify import Multipliers, certify
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.pair import evaluate_pair
@@ -21,6 +22,8 @@ from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm, margin
 FORMAT = "tacit lipschitz certificate 1"
 # A bound recomputed on another machine differs by rounding only.
 _RTOL = 1e-9
+# A check by Lanczos that may fail more often than this is no proof.
+_MAX_FAILURE_PROBABILITY = 1e-6
 
 
 @final
@@ -46,6 +49,29 @@ class Certificate:
         Two inputs whose difference quotient is ``lower``.
     witness : tuple of Multipliers
         What proves ``upper``; never empty.
+
+    Examples
+    --------
+    The network x -> |x| in one dimension, and multipliers that prove it:
+
+    >>> import torch
+    >>> from tacit import Activation, Certificate, chain
+    >>> from tacit.lipschitz.certify import Multipliers
+    >>> one = torch.ones(1, 1, dtype=torch.float64)
+    >>> network = chain([(one, None, Activation(kind="abs")), (one, None, None)])
+    >>> certificate = Certificate(
+    ...     digest=network.digest,
+    ...     norm="l2",
+    ...     outputs=None,
+    ...     lower=1.0,
+    ...     upper=1.0,
+    ...     arithmetic="float",
+    ...     failure_probability=0.0,
+    ...     pair=(0.0 * one[0], one[0]),
+    ...     witness=(Multipliers(neurons=(1.5 * one[0],), inputs=one[0]),),
+    ... )
+    >>> certificate.upper
+    1.0
     """
 
     digest: str
@@ -81,36 +107,62 @@ def verify(
     Raises
     ------
     CertificateError
-        If the network is another one, a witness proves less than is claimed, or
-        a claimed number is not the one that its witness gives.
+        If the network is another one, a witness does not fit it, proves less than is
+        claimed, or a claimed number is not the one that its witness gives.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dataclasses import replace
+    >>> from tacit import Activation, chain, lipschitz_bracket, make_generator, verify
+    >>> relu = Activation(kind="relu")
+    >>> network = chain([(torch.eye(3), None, relu), (torch.ones(1, 3), None, None)])
+    >>> certificate = lipschitz_bracket(network).certificate()
+    >>> bracket = verify(certificate, network, generator=make_generator(7))
+    >>> round(bracket.upper.value, 3)
+    1.732
+    >>> forged = replace(certificate, upper=1.0)
+    >>> verify(forged, network, generator=make_generator(7))
+    Traceback (most recent call last):
+    ...
+    tacit.errors.CertificateError: the upper bound is claimed to be 1.0 but ...
     """
     if certificate.digest != network.digest:
         raise CertificateError(
             f"the certificate is for the network {certificate.digest[:12]}..., "
             f"this one is {network.digest[:12]}...; give the model it was made from"
         )
-    if certificate.outputs is not None:
-        network = margin(network, *certificate.outputs)
-    problem = LipschitzProblem(network=network, norm=certificate.norm)
-    quotient = evaluate_pair(problem, *certificate.pair)
-    upper = certify(
-        problem,
-        certificate.witness,
-        generator=generator,
-        failure_probability=certificate.failure_probability or 1e-9,
-    )
-    for side, claimed, found in (
-        ("lower", certificate.lower, quotient),
-        ("upper", certificate.upper, upper.value),
-    ):
-        if abs(claimed - found) > _RTOL * max(abs(claimed), abs(found)):
-            raise CertificateError(
-                f"the {side} bound is claimed to be {claimed!r} but its witness gives {found!r}"
-            )
-    if certificate.arithmetic != upper.arithmetic:
+    probability = certificate.failure_probability or 1e-9
+    if not 0.0 < probability <= _MAX_FAILURE_PROBABILITY:
         raise CertificateError(
-            f"the upper bound is claimed in {certificate.arithmetic!r} arithmetic but the "
-            f"check is {upper.arithmetic!r}"
+            f"the failure probability must be at most {_MAX_FAILURE_PROBABILITY:g}; "
+            f"the certificate has {certificate.failure_probability!r}"
+        )
+    try:
+        if certificate.outputs is not None:
+            network = margin(network, *certificate.outputs)
+        problem = LipschitzProblem(network=network, norm=certificate.norm)
+        quotient = evaluate_pair(problem, *certificate.pair)
+        upper = certify(
+            problem,
+            certificate.witness,
+            generator=generator,
+            failure_probability=probability,
+        )
+    except CertificateError:
+        raise
+    except (ValueError, torch.linalg.LinAlgError) as error:
+        raise CertificateError(
+            f"the certificate does not fit the network: {error}"
+        ) from None
+    _compare("lower", certificate.lower, quotient)
+    _compare("upper", certificate.upper, upper.value)
+    claimed = (certificate.arithmetic, certificate.failure_probability)
+    found = (upper.arithmetic, upper.failure_probability)
+    if claimed != found:
+        raise CertificateError(
+            "the upper bound is claimed in {!r} arithmetic with failure probability "
+            "{:g} but the check has {!r} and {:g}".format(*claimed, *found)
         )
     lower = Bound(
         value=quotient,
@@ -121,14 +173,40 @@ def verify(
     return Bracket(lower=lower, upper=upper)
 
 
-def save_certificate(certificate: Certificate, path: Path) -> None:
+def _compare(side: Side, claimed: float, found: float) -> None:
+    # Infinity and NaN are no claims: whatever is compared with them is close or false.
+    is_same = abs(claimed - found) <= _RTOL * max(abs(claimed), abs(found))
+    if not (math.isfinite(claimed) and math.isfinite(found) and is_same):
+        raise CertificateError(
+            f"the {side} bound is claimed to be {claimed!r} but its witness gives "
+            f"{found!r}"
+        )
+
+
+def save_certificate(certificate: Certificate, path: str | Path) -> None:
     """Write a certificate as ``.npz`` with a JSON header.
 
     Parameters
     ----------
     certificate : Certificate
-    path : Path
+    path : str or Path
         Replaced in one step if it exists.
+
+    Raises
+    ------
+    InputError
+        If ``path`` is no plain file.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pathlib import Path
+    >>> from tacit import chain, lipschitz_bracket, load_certificate, save_certificate
+    >>> network = chain([(torch.eye(2), None, None)])
+    >>> certificate = lipschitz_bracket(network).certificate()
+    >>> save_certificate(certificate, Path("identity.npz"))
+    >>> load_certificate(Path("identity.npz")).lower == certificate.lower
+    True
     """
     arrays = {
         "pair_0": _array(certificate.pair[0]),
@@ -151,15 +229,15 @@ def save_certificate(certificate: Certificate, path: Path) -> None:
         "sites": len(certificate.witness[0].neurons),
     }
     header["content"] = _content_digest(header, arrays)
-    io.write_arrays(path, header, arrays)
+    io.write_arrays(Path(path), header, arrays)
 
 
-def load_certificate(path: Path) -> Certificate:
+def load_certificate(path: str | Path) -> Certificate:
     """Read a certificate; its format is checked here, its claims by :func:`verify`.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
 
     Returns
     -------
@@ -168,14 +246,33 @@ def load_certificate(path: Path) -> Certificate:
     Raises
     ------
     InputError
-        If the file cannot be read as a file of arrays.
+        If there is no such file.
     CertificateError
         If it is no certificate of this format or was altered after it was written.
+
+    Examples
+    --------
+    See :func:`save_certificate`; what is no certificate is refused.
+
+    >>> from pathlib import Path
+    >>> from tacit import load_certificate
+    >>> size = Path("letter.npz").write_text("upper bound: 1, trust me")
+    >>> load_certificate(Path("letter.npz"))
+    Traceback (most recent call last):
+    ...
+    tacit.errors.CertificateError: letter.npz is not a file of named arrays ...
     """
-    header, arrays = io.read_arrays(path)
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: there is no such file; check the path")
+    try:
+        header, arrays = io.read_arrays(path)
+    except InputError as error:
+        raise CertificateError(str(error)) from None
     if header.get("format") != FORMAT:
         raise CertificateError(
-            f"{path} must be a certificate of format {FORMAT!r}; got {header.get('format')!r}"
+            f"{path} must be a certificate of format {FORMAT!r}; "
+            f"got {str(header.get('format'))[:60]!r}"
         )
     content = header.pop("content", None)
     if content != _content_digest(header, arrays):
@@ -184,7 +281,7 @@ def load_certificate(path: Path) -> Certificate:
         )
     try:
         return _parse(header, {name: torch.from_numpy(a) for name, a in arrays.items()})
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise CertificateError(f"{path} is not a valid certificate: {error}") from None
 
 
@@ -193,6 +290,8 @@ def _parse(header: dict[str, object], arrays: dict[str, Tensor]) -> Certificate:
     if norm not in NORMS or arithmetic not in get_args(Arithmetic):
         raise ValueError(f"unknown norm {norm!r} or arithmetic {arithmetic!r}")
     outputs = cast("list[int] | None", header["outputs"])
+    if outputs is not None and [type(i) for i in outputs] != [int, int]:
+        raise ValueError(f"outputs must be two integers; got {outputs!r}")
     num_parts, num_sites = cast(int, header["parts"]), cast(int, header["sites"])
     if not 1 <= num_parts <= len(arrays) or not 0 <= num_sites <= len(arrays):
         raise ValueError(
@@ -210,7 +309,7 @@ def _parse(header: dict[str, object], arrays: dict[str, Tensor]) -> Certificate:
     return Certificate(
         digest=str(header["network"]),
         norm=norm,
-        outputs=None if outputs is None else (int(outputs[0]), int(outputs[1])),
+        outputs=None if outputs is None else (outputs[0], outputs[1]),
         lower=float(cast(float, header["lower"])),
         upper=float(cast(float, header["upper"])),
         arithmetic=cast(Arithmetic, arithmetic),

@@ -4,6 +4,7 @@ Nothing is imported on trust: a reader that drops a layer, transposes a weight o
 misreads a default gives a network whose bounds are worthless, however well proved.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from tacit.errors import ImportMismatchError, InputError
 from tacit.lipschitz.layers import Shape
-from tacit.lipschitz.network import Network, run
+from tacit.lipschitz.network import Activate, Network, run
 from tacit.rng import make_generator
 
 # Rounding of one run against another: both are measured against float64, and another
@@ -25,6 +26,7 @@ _FINER = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
 # Of each size; a fault behind a neuron that is rarely active needs several to show.
 _SAMPLES = 16
 _BATCH = 32
+_ENTRIES_AT_ONCE = 2**24
 
 
 @final
@@ -151,18 +153,35 @@ def check_import(network: Network, original: Original) -> None:
             "the import cannot be checked; check the weights"
         )
     if original.takes_batches:
+        count = min(_BATCH, max(2, _samples_at_once(network)))
         together = torch.randn(
-            _BATCH, *network.in_shape, generator=generator, dtype=torch.float64
+            count, *network.in_shape, generator=generator, dtype=torch.float64
         )
-        sizes = torch.logspace(-1.0, 1.0, _BATCH, dtype=torch.float64)
+        sizes = torch.logspace(-1.0, 1.0, count, dtype=torch.float64)
         together *= sizes.reshape(-1, *[1] * len(network.in_shape))
         _check_batch(network, original, together.to(original.dtype))
 
 
+def _samples_at_once(network: Network) -> int:
+    """Return how many samples may run together without using much memory."""
+    most = max(math.prod(node.shape) for node in network.nodes)
+    return max(1, _ENTRIES_AT_ONCE // max(most, network.num_inputs))
+
+
+def _run(network: Network, batch: Tensor, activate: Activate | None = None) -> Tensor:
+    """Return the outputs in float64, flattened."""
+    with torch.no_grad():
+        parts = [
+            run(network, part, activate).flatten(1)
+            for part in batch.split(_samples_at_once(network))
+        ]
+    return torch.cat(parts).double()
+
+
 def _compare(network: Network, original: Original, batch: Tensor) -> bool:
     """Compare one sample at a time; return whether the outputs were finite."""
+    ours = _run(network, batch.double())
     with torch.no_grad():
-        ours = run(network, batch.double()).flatten(1)
         try:
             theirs = torch.stack(
                 [original.run(batch[i : i + 1]).flatten() for i in range(len(batch))]
@@ -202,11 +221,8 @@ def _tolerance(
     network: Network, batch: Tensor, ours: Tensor, dtype: torch.dtype
 ) -> float:
     """Return how far rounding alone may move the original's outputs."""
-    with torch.no_grad():
-        coarse = run(network.to(dtype=torch.float32), batch.float()).flatten(1).double()
-        switched = run(
-            network, batch.double(), _with_switched_softplus(network)
-        ).flatten(1)
+    coarse = _run(network.to(dtype=torch.float32), batch.float())
+    switched = _run(network, batch.double(), _with_switched_softplus(network))
     noise = torch.nan_to_num((coarse - ours).abs(), nan=0.0, posinf=0.0).max()
     size = torch.finfo(dtype).eps * ours.abs().max()
     noise = noise if dtype == torch.float32 else noise * _FINER
@@ -215,7 +231,7 @@ def _tolerance(
     return float(_SAFETY * (noise + size) + jump) + torch.finfo(dtype).tiny
 
 
-def _with_switched_softplus(network: Network) -> Callable[[int, Tensor], Tensor]:
+def _with_switched_softplus(network: Network) -> Activate:
     def activate(site: int, y: Tensor) -> Tensor:
         layer = network.activations[site - 1]
         if layer.kind == "softplus":
@@ -231,11 +247,14 @@ def _check_batch(network: Network, original: Original, batch: Tensor) -> None:
             theirs = original.run(batch).double()
         except (RuntimeError, ValueError, TypeError, IndexError):
             return  # an original of batch size 1, compared above
-        ours = run(network, batch.double()).flatten(1)
+    ours = _run(network, batch.double())
     mixed = theirs.shape[:1] != (len(batch),) or theirs.numel() != ours.numel()
     if not mixed:
+        theirs = theirs.reshape_as(ours)
+        kept = torch.isfinite(theirs).all(1) & torch.isfinite(ours).all(1)
+        batch, ours, theirs = batch[kept], ours[kept], theirs[kept]
         tolerance = _tolerance(network, batch, ours, original.dtype)
-        mixed = not bool(((theirs.reshape_as(ours) - ours).abs() <= tolerance).all())
+        mixed = not bool(((theirs - ours).abs() <= tolerance).all())
     if mixed:
         raise InputError(
             "the model mixes the samples of a batch: several together give other "

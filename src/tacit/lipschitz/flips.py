@@ -11,6 +11,7 @@ from tacit.lipschitz.pair import KINKS
 from tacit.lipschitz.problem import Norm
 
 _BEYOND = (0.05, 0.5)  # how far beyond the kink, relative to the distance before it
+MAX_TRIALS = 512  # steps tried at once; the shortest ones
 _RIDGE = 1e-9  # relative to the mean curvature; keeps the metric definite
 
 
@@ -25,7 +26,7 @@ def climb_by_flips(
         M = \sum_j g_j g_j^T / r_j^2,
 
     with g_j the gradient of y_j: the step that, among those that cross, changes the
-    other distances least, relative to their size. All neurons are tried in one batch.
+    other distances least, relative to their size. The 512 shortest steps are tried in one batch.
 
     Parameters
     ----------
@@ -80,6 +81,9 @@ def _steps(network: Network, x: Tensor) -> Tensor:
     steps = -distances[:, None] * towards / reach
     steps = torch.cat([(1 + beyond) * steps for beyond in _BEYOND])
     steps = steps[torch.isfinite(steps).all(1)]
+    lengths = torch.linalg.vector_norm(steps, dim=1)
+    shortest = lengths.topk(min(MAX_TRIALS, lengths.numel()), largest=False).indices
+    steps = steps[shortest]
     return steps.reshape(-1, *network.in_shape)
 
 

@@ -20,7 +20,12 @@ from tacit.lipschitz.aten_graph import (
     complete,
     with_changes,
 )
-from tacit.lipschitz.aten_translate import KNOWN, checked_network, from_graph
+from tacit.lipschitz.aten_translate import (
+    KNOWN,
+    checked_network,
+    from_graph,
+    refuse_unknown,
+)
 from tacit.lipschitz.check_import import InputLayout, Original, check_import
 from tacit.lipschitz.layers import Shape
 from tacit.lipschitz.network import Network
@@ -155,6 +160,7 @@ def _graph_of(program: ExportedProgram) -> AtenGraph:
             constants[node.name] = _attribute(program, str(node.target))
         elif node.op == "call_function":
             nodes.append(_node(node))
+    refuse_unknown(nodes)
     return AtenGraph(
         nodes=with_changes(nodes, output_name),
         constants=constants,

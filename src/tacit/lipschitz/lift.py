@@ -18,7 +18,7 @@ is a monotone minorise-maximise step, and at a fixed point the multipliers are
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -32,7 +32,8 @@ from tacit.lipschitz.network import Network, run
 from tacit.lipschitz.problem import LipschitzProblem
 
 # A multiplier may be zero only in the limit; the checker wants positive numbers.
-_RELATIVE_FLOOR = 1e-12
+_RELATIVE_FLOOR = 1e-13
+_REPRESENTABLE = (1e-290, 1e290)
 _MOMENTUM_RAMP, _MOMENTUM_CAP = 0.03, 0.98
 STALL_STEPS = 60
 
@@ -70,8 +71,10 @@ class LiftedState:
         Largest F so far.
     momentum : float
         Weight of the extrapolation of the next step.
-    multipliers : Multipliers
-        Of the last point evaluated.
+    lengths : tuple of Tensor
+        ``||G||`` over the columns, for sites 0..L at the last point evaluated.
+    norms : tuple of Tensor
+        ``||y||`` over the columns, for sites 1..L there.
     num_idle_steps : int
         Steps since ``best_value`` last rose by more than rounding.
     """
@@ -81,7 +84,8 @@ class LiftedState:
     value: float
     best_value: float
     momentum: float
-    multipliers: Multipliers
+    lengths: tuple[Tensor, ...]
+    norms: tuple[Tensor, ...]
     num_idle_steps: int
 
 
@@ -103,31 +107,32 @@ class LiftedAscent(AbstractSolver[LipschitzProblem, LiftedState]):
 
     @override
     def init(self, problem: LipschitzProblem, start: LiftedPoint) -> LiftedState:
-        value, multipliers, _ = _evaluate(problem, start)
+        value, lengths, norms, _ = _evaluate(problem, start)
         return LiftedState(
             point=start,
             previous=start,
             value=value,
             best_value=value,
             momentum=0.0,
-            multipliers=multipliers,
+            lengths=lengths,
+            norms=norms,
             num_idle_steps=0,
         )
 
     @override
     def step(self, problem: LipschitzProblem, state: LiftedState) -> LiftedState:
         ahead = _extrapolate(problem, state)
-        value, multipliers, target = _evaluate(problem, ahead)
+        value, lengths, norms, target = _evaluate(problem, ahead)
         has_risen = value > state.best_value * (1.0 + self.stall_rtol)
         momentum = min(state.momentum + _MOMENTUM_RAMP, _MOMENTUM_CAP)
-        return replace(
-            state,
+        return LiftedState(
             point=target,
             previous=state.point,
             value=value,
             best_value=max(value, state.best_value),
             momentum=momentum if value >= state.value else 0.0,
-            multipliers=multipliers,
+            lengths=lengths,
+            norms=norms,
             num_idle_steps=0 if has_risen else state.num_idle_steps + 1,
         )
 
@@ -196,7 +201,7 @@ def amplitudes(problem: LipschitzProblem, point: LiftedPoint) -> tuple[float, ..
     sizes = [float(torch.linalg.vector_norm(point.inputs))]
 
     def activate(site: int, y: Tensor) -> Tensor:
-        z = _lifted(problem.network, site, y, point)
+        z, _ = _lifted(problem.network, site, y, point)
         sizes.append(float(torch.linalg.vector_norm(z)))
         return z
 
@@ -205,12 +210,14 @@ def amplitudes(problem: LipschitzProblem, point: LiftedPoint) -> tuple[float, ..
     return (*sizes, float(torch.linalg.vector_norm(output)))
 
 
-def _lifted(network: Network, site: int, y: Tensor, point: LiftedPoint) -> Tensor:
+def _lifted(
+    network: Network, site: int, y: Tensor, point: LiftedPoint
+) -> tuple[Tensor, Tensor]:
+    """Return z = c y + r ||y|| u and ||y||."""
     activation = network.activations[site - 1]
     norm = torch.linalg.vector_norm(y, dim=0)
-    return (
-        activation.center * y + (activation.radius * norm) * point.directions[site - 1]
-    )
+    turned = (activation.radius * norm) * point.directions[site - 1]
+    return torch.add(turned, y, alpha=activation.center), norm
 
 
 def inflated(network: Network, multipliers: Multipliers, amount: float) -> Multipliers:
@@ -256,22 +263,22 @@ def _extrapolate(problem: LipschitzProblem, state: LiftedState) -> LiftedPoint:
 
 def _evaluate(
     problem: LipschitzProblem, point: LiftedPoint
-) -> tuple[float, Multipliers, LiftedPoint]:
-    """Return F, the multipliers, and the point that one step leads to."""
-    network = problem.network
+) -> tuple[float, tuple[Tensor, ...], tuple[Tensor, ...], LiftedPoint]:
+    """Return F, ||G|| and ||y|| of the sites, and the point that one step leads to."""
     norms: list[Tensor] = []
     sites: list[Tensor] = []
 
     def activate(site: int, y: Tensor) -> Tensor:
-        norms.append(torch.linalg.vector_norm(y.detach(), dim=0))
-        sites.append(_lifted(network, site, y, point))
-        return sites[-1]
+        z, norm = _lifted(problem.network, site, y, point)
+        norms.append(norm.detach())
+        sites.append(z)
+        return z
 
     with torch.enable_grad():
         leaf = point.inputs.detach().requires_grad_()
-        value = run(network, leaf, activate, shift=False).square().sum()
+        value = run(problem.network, leaf, activate, shift=False).square().sum()
         gradients = torch.autograd.grad(value, [leaf, *sites])
-    lengths = [torch.linalg.vector_norm(g, dim=0) for g in gradients]
+    lengths = tuple(torch.linalg.vector_norm(g, dim=0) for g in gradients)
     tiny = torch.finfo(leaf.dtype).tiny
     target = LiftedPoint(
         inputs=_on_sphere(problem, gradients[0]),
@@ -280,36 +287,29 @@ def _evaluate(
             for g, length in zip(gradients[1:], lengths[1:], strict=True)
         ),
     )
-    total = float(value.detach())
-    return total, _multipliers(problem, point, total, lengths, norms), target
+    return float(value.detach()), lengths, tuple(norms), target
 
 
-def _multipliers(
-    problem: LipschitzProblem,
-    point: LiftedPoint,
-    value: float,
-    lengths: list[Tensor],
-    norms: list[Tensor],
-) -> Multipliers:
+def multipliers(problem: LipschitzProblem, state: LiftedState) -> Multipliers:
+    """Return the multipliers of the last point evaluated, in float64, all positive.
+
+    Neurons may be scaled by any factors, so no neuron is compared with another one.
+    The limits of lambda = ||G|| / (2 r ||y||) are taken where a factor vanishes: with
+    epsilon = 1e-13, at least epsilon F / (2 r ||y||^2), which costs a share epsilon of
+    the bound, and ||G||^2 / (2 r epsilon F) where y = 0.
+    """
+    small = max(_RELATIVE_FLOOR * state.value, torch.finfo(torch.float64).tiny)
     neurons: list[Tensor] = []
     for length, norm, activation in zip(
-        lengths[1:], norms, problem.network.activations, strict=True
+        state.lengths[1:], state.norms, problem.network.activations, strict=True
     ):
-        norm = norm.double()
-        floor = max(
-            float(norm.max()) * _RELATIVE_FLOOR, torch.finfo(torch.float64).tiny
-        )
-        raw = length.double() / (2.0 * activation.radius * norm.clamp_min(floor))
-        largest = float(raw.max())
-        neurons.append(
-            raw.clamp_min(largest * _RELATIVE_FLOOR if largest > 0.0 else 1.0)
-        )
+        g, y = length.double().cpu(), norm.double().cpu()
+        moving = torch.maximum(g / y, small / y.square())
+        still = torch.where(g > 0.0, g.square() / small, 1.0)
+        raw = torch.where(y > 0.0, moving, still) / (2.0 * activation.radius)
+        neurons.append(raw.clamp(*_REPRESENTABLE))
     if problem.norm == "linf":
-        weights = lengths[0].double() / 2.0  # every ||X_j|| is one
-        largest = float(weights.max())
-        weights = weights.clamp_min(largest * _RELATIVE_FLOOR if largest > 0.0 else 1.0)
+        inputs = state.lengths[0].double().cpu() / 2.0  # every ||X_j|| is 1
     else:
-        weights = torch.full(
-            problem.network.in_shape, max(value, 1e-300), dtype=torch.float64
-        )
-    return Multipliers(neurons=tuple(neurons), inputs=weights)
+        inputs = torch.full_like(state.lengths[0], state.value, dtype=torch.float64)
+    return Multipliers(neurons=tuple(neurons), inputs=inputs.cpu().clamp_min(small))

@@ -27,11 +27,11 @@ from tacit.lipschitz.problem import LipschitzProblem
 from tacit.lipschitz.reduced_form import reduced_form
 
 # Multipliers are inflated by 10 ** exponent until the checker accepts them.
-_LEAST, _MOST, _STEPS = -10.0, -1.0, (0.5, 0.125)
+_LEAST, _MOST, _STEPS = -10.0, -1.0, (1.0, 0.25)
 _FIRST_CHECK, _CHECK_GROWTH = 20, 1.3
-_MAX_WIDENINGS = 2
-# A step that raises the value by less than this share of rtol counts as idle.
-_STALL_SHARE = 1e-5
+# A step that raises the value by less than this share of rtol counts as idle; one
+# run for each, with more columns from run to run as long as they help.
+_STALL_SHARES = (1e-5, 1e-6, 1e-7)
 # A trial of multipliers gives up sooner than the final check does.
 _FAILURE_PROBABILITY, _TRIAL_STEPS, _FINAL_STEPS = 1e-9, 400, 1500
 
@@ -71,7 +71,9 @@ class LiftedResult:
 
     @property
     def gap(self) -> float:
-        """Relative certified gap."""
+        """Relative certified gap; 0 for a bound of 0."""
+        if self.bound is not None and self.bound.value == 0.0:
+            return 0.0
         if self.bound is None or self.lifted_value <= 0.0:
             return math.inf
         return self.bound.value / self.lifted_value - 1.0
@@ -223,31 +225,40 @@ def _run(problem: LipschitzProblem, search: _Search, blocks: Blocks | None) -> _
 
     def close_gap(step: int, state: lift.LiftedState) -> Status | None:
         found.lifted_value = max(found.lifted_value, math.sqrt(state.best_value))
-        is_idle = state.num_idle_steps >= lift.STALL_STEPS
+        is_idle = state.num_idle_steps >= lift.STALL_STEPS or state.value == 0.0
         if step < found.next_check and not is_idle:
             return None
         found.next_check = max(step + 10, step * _CHECK_GROWTH)
-        _tighten(problem, state.multipliers, found, check)
+        _tighten(problem, lift.multipliers(problem, state), found, check, search)
         return Status.CONVERGED if found.is_closed(search) else None
 
     point = lift.random_start(working, search.search_rank, search.generator)
     point = lift.converted(point, dtype=search.dtype, device=search.device)
-    solver = lift.LiftedAscent(stall_rtol=_STALL_SHARE * search.rtol)
     observers = (close_gap, *search.observers)
-    for attempt in range(_MAX_WIDENINGS + 1):
+    for share in _STALL_SHARES:
+        value_before = found.lifted_value
         solution = iterate(
-            working, solver, point, max_steps=search.max_steps, observers=observers
+            working,
+            lift.LiftedAscent(stall_rtol=share * search.rtol),
+            point,
+            max_steps=search.max_steps,
+            observers=observers,
         )
         point = solution.state.point
         found.num_steps += solution.num_steps
-        found.status = solution.status
         if solution.status in (Status.MAX_STEPS, Status.INTERRUPTED):
-            _tighten(problem, solution.state.multipliers, found, check)
-        is_stuck = solution.status is Status.STALLED and solution.state.value > 0.0
-        if not is_stuck or attempt == _MAX_WIDENINGS:
+            raw = lift.multipliers(problem, solution.state)
+            _tighten(problem, raw, found, check, search)
+        is_closed = found.is_closed(search)
+        found.status = Status.CONVERGED if is_closed else solution.status
+        if found.status is not Status.STALLED or solution.state.value == 0.0:
             break
-        point = lift.widened(working, point, search.generator)
-        found.search_rank, found.next_check = point.inputs.shape[0], _FIRST_CHECK
+        # Stuck: at a local optimum that more columns leave, unless the last doubling
+        # did not help; then only the multipliers still have to converge.
+        if found.lifted_value > value_before * (1.0 + 0.1 * search.rtol):
+            point = lift.widened(working, point, search.generator)
+            found.search_rank = point.inputs.shape[0]
+        found.next_check = _FIRST_CHECK
     found.amplitudes = lift.amplitudes(working, point)
     return found
 
@@ -278,12 +289,17 @@ def _checker(
 
 
 def _tighten(
-    problem: LipschitzProblem, raw: Multipliers, found: _Found, check: Checker
+    problem: LipschitzProblem,
+    raw: Multipliers,
+    found: _Found,
+    check: Checker,
+    search: _Search,
 ) -> None:
     """Inflate ``raw`` by the amount that proves most; keep the best of all checks.
 
     Too little and the form is indefinite, too much and the bound grows: amounts are
-    tried from the last best one, in factors of sqrt(10) and then of 10^(1/8).
+    tried from the last best one, in factors of 10 and then of 10^(1/4), until the
+    gap closes.
     """
 
     def attempt(exponent: float) -> float:
@@ -298,6 +314,8 @@ def _tighten(
     direction = 1.0 if math.isinf(value) else -1.0
     for step in _STEPS:
         while _LEAST <= exponent + direction * step <= _MOST:
+            if found.is_closed(search):
+                break
             other = attempt(exponent + direction * step)
             if direction < 0.0 and other > value:
                 break

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tacit.bracket import Bound
 from tacit.errors import InputError
-from tacit.lipschitz.flips import climb_by_flips
+from tacit.lipschitz.flips import MAX_TRIALS, climb_by_flips
 from tacit.lipschitz.jacobian import (
     dual,
     quotients,
@@ -36,7 +36,7 @@ _MOMENTUM = 0.9
 _FARTHEST = 1e4  # in natural radii; farther out nothing changes
 _MAX_ENTRIES = 2e7  # activation entries of a batch; bounds memory
 _MAX_WORK = 6e10  # multiplications of the whole search; bounds time to tens of seconds
-_FLIP_SHARE = 0.3  # of _MAX_WORK for flips
+_FLIP_SHARE = 0.1  # of _MAX_WORK, for flips after each round
 _MAX_FLIPS = 50
 _NUM_LOCAL = 32  # candidates around each point in one round of local search
 
@@ -85,7 +85,7 @@ def search_lower(
     generator: torch.Generator,
     num_starts: int = 128,
     num_steps: int = 200,
-    num_rounds: int = 8,
+    num_rounds: int = 6,
 ) -> Bound:
     r"""Search for a pair of inputs with a large difference quotient.
 
@@ -95,13 +95,13 @@ def search_lower(
         \|J\| = \max_{\|v\| = 1} \|J v\|_2
 
     over unit v of the input norm: the spectral norm for l2, :math:`\max_s \|J s\|_2`
-    over sign vectors for linf, the largest column norm for l1. Three stages, all in
-    batches: (1) ascent in x from random starts on :math:`\|J_\beta(x) v\|_2`, where
+    over sign vectors for linf, the largest column norm for l1. Stages, all in batches: (1) ascent in x from random starts on :math:`\|J_\beta(x) v\|_2`, where
     a jump of a slope at y = c is replaced by a logistic function of
     :math:`\beta (y - c) / \mathrm{rms}(y)` and beta grows to 100, with one power step
-    :math:`v \leftarrow \mathrm{dual}(J_\beta^T J_\beta v)` per step; (2) the same
-    again from the best points, disturbed; (3) random local search on the true Jacobian
-    in float64. The pair is then laid along v inside one linear region.
+    :math:`v \leftarrow \mathrm{dual}(J_\beta^T J_\beta v)` per step; (2) rounds of
+    the same from the best points, disturbed, and then of flips of single neurons
+    (:func:`climb_by_flips`); (3) random local search on the true Jacobian in float64,
+    and flips again. The pair is then laid along v inside one linear region.
 
     Parameters
     ----------
@@ -238,7 +238,8 @@ def _search(search: _Search, batch: int, num_steps: int, num_rounds: int) -> _Po
         disturbance = _log_uniform(generator, batch, 0.15, 0.6)
         x = _disturb(search, points.x[index], disturbance)
         children = _ascend(search, x, points.v[index], again)
-        points = _join(points, children)
+        flipped = _climb_by_flips(search, children.best(max(1, batch // 16)))
+        points = _join(points, children, flipped)
     return points.best(max(1, batch // 16))
 
 
@@ -360,13 +361,14 @@ def _climb_locally(search: _Search, points: _Points, num_rounds: int) -> _Points
 
 
 def _climb_by_flips(search: _Search, points: _Points) -> _Points:
-    """Stage 4: flip single neurons of every point, as far as size and work allow."""
+    """Flip single neurons of every point, as far as size and work allow."""
     network = search.network
     neurons, inputs = max(network.num_neurons, 1), network.num_inputs
     entries = sum(math.prod(node.shape) for node in network.nodes)
-    cost = (inputs + 6 * neurons) * _multiplications(network) + neurons * inputs**2
+    trials = min(2 * neurons, MAX_TRIALS)
+    cost = (inputs + 4 * trials) * _multiplications(network) + 2 * neurons * inputs**2
     flips = int(_FLIP_SHARE * _MAX_WORK / (cost * points.value.numel()))
-    if max(inputs, 2 * neurons) * entries > _MAX_ENTRIES or neurons * inputs > 2e7:
+    if max(inputs, trials) * entries > _MAX_ENTRIES or neurons * inputs > 2e7:
         flips = 0
     if flips == 0:
         return points

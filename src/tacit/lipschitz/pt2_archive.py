@@ -17,9 +17,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tacit.errors import InputError
+from tacit.errors import InputError, TacitError
 from tacit.lipschitz.aten_graph import Argument, AtenGraph, AtenNode, Ref, with_changes
-from tacit.lipschitz.aten_translate import KNOWN
+from tacit.lipschitz.aten_translate import KNOWN, refuse_unknown
 from tacit.lipschitz.from_torch import make_node, out_of_place
 
 _ADVICE = (
@@ -74,7 +74,7 @@ def read_pt2(path: Path, *, max_bytes: int) -> AtenGraph:
             f"{path} is not a readable .pt2 archive: {error}; {_ADVICE}"
         ) from None
     except (KeyError, TypeError, ValueError, RuntimeError, RecursionError) as error:
-        if isinstance(error, InputError):
+        if isinstance(error, TacitError):
             raise
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
@@ -85,8 +85,6 @@ def read_pt2(path: Path, *, max_bytes: int) -> AtenGraph:
 
 def _read(archive: zipfile.ZipFile, max_bytes: int) -> AtenGraph:
     root, names = _members(archive, max_bytes)
-    if "archive_format" not in names or not any(n.startswith("models/") for n in names):
-        raise InputError(_other_archive(names))
     if _bytes(archive, root, "archive_format") != b"pt2":
         raise InputError(f"the archive does not call itself pt2; {_ADVICE}")
     if "byteorder" in names and _bytes(archive, root, "byteorder") != b"little":
@@ -112,6 +110,12 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> tuple[str, set[str]]:
     names = [entry.filename for entry in entries]
     if not names or len(set(names)) != len(names):
         raise InputError(f"the archive is empty or names an entry twice; {_ADVICE}")
+    root = names[0].split("/", 1)[0] + "/"
+    if any(not name.startswith(root) for name in names):
+        root = ""
+    inner = {name.removeprefix(root) for name in names}
+    if "archive_format" not in inner or not any(n.startswith("models/") for n in inner):
+        raise InputError(_other_archive(inner))
     if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
         raise InputError(
             "the archive holds compressed or encrypted entries, which "
@@ -123,10 +127,7 @@ def _members(archive: zipfile.ZipFile, max_bytes: int) -> tuple[str, set[str]]:
             f"the archive claims {claimed} bytes of content; at most {max_bytes} are "
             "accepted"
         )
-    root = names[0].split("/", 1)[0]
-    if any(not name.startswith(f"{root}/") for name in names):
-        return "", set(names)
-    return f"{root}/", {name.removeprefix(f"{root}/") for name in names}
+    return root, inner
 
 
 def _other_archive(names: set[str]) -> str:
@@ -256,6 +257,7 @@ def _graph(module: Json, stored: Mapping[str, Tensor]) -> AtenGraph:
     input_name, output_name = str(inputs[0]), str(outputs[0])
     nodes = [_node(_map(node)) for node in _list(graph["nodes"])]
     sizes = _list(_map(_map(graph["tensor_values"])[input_name])["sizes"])
+    refuse_unknown(nodes)
     return AtenGraph(
         nodes=with_changes(nodes, output_name),
         constants=constants,
@@ -290,7 +292,7 @@ def _node(node: Json) -> AtenNode:
     ]
     place = _place(_map(node.get("metadata") or {}), outputs)
     if op not in KNOWN:
-        return AtenNode(op=target, arguments=given, outputs=tuple(outputs), place=place)
+        return AtenNode(op=op, arguments=given, outputs=tuple(outputs), place=place)
     return make_node(op, given, tuple(outputs), place, overwrites=overwrites)
 
 
