@@ -26,13 +26,13 @@ from oracles import (
 )
 from regions import arrangement_slopes, exact_lipschitz, line_lipschitz
 from tacit.bracket import Bound
-from tacit.lipschitz.elimination import eclipse_bound, elimination_bound
+from tacit.lipschitz.closed_form.elimination import eclipse_bound, elimination_bound
+from tacit.lipschitz.closed_form.loop_transform import lip_lt_bound
+from tacit.lipschitz.closed_form.products import product_bound
 from tacit.lipschitz.layers import Activation, Add, Concat, Dense, Layer
 from tacit.lipschitz.lifted_bound import lifted_bound
-from tacit.lipschitz.loop_transform import lip_lt_bound
 from tacit.lipschitz.network import Network, chain, make_network
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm
-from tacit.lipschitz.products import product_bound
 from tacit.rng import make_generator
 
 SCALE = int(os.environ.get("CAMPAIGN_SCALE", "1"))

@@ -6,13 +6,19 @@ import torch
 from torch import Tensor
 
 from cases import normal
-from tacit.lipschitz import build
-from tacit.lipschitz.aten_graph import Argument, AtenGraph, AtenNode, Ref, evaluate
-from tacit.lipschitz.aten_translate import translate
-from tacit.lipschitz.build import Builder, Operand, Value
-from tacit.lipschitz.check_import import input_layout
-from tacit.lipschitz.from_torch import make_node
 from tacit.lipschitz.network import Network, run
+from tacit.lipschitz.readers import build
+from tacit.lipschitz.readers.aten_graph import (
+    Argument,
+    AtenGraph,
+    AtenNode,
+    Ref,
+    evaluate,
+)
+from tacit.lipschitz.readers.aten_translate import translate
+from tacit.lipschitz.readers.build import Builder, Operand, Value
+from tacit.lipschitz.readers.check_import import input_layout
+from tacit.lipschitz.readers.from_torch import make_node
 
 Make = Callable[[Builder, Value], Operand]
 Plain = Callable[[Tensor], Tensor]
@@ -44,7 +50,7 @@ def one_operation(
     *,
     pick: int | None = None,
 ) -> AtenGraph:
-    """Return the graph of one ATen operation on ``x``, perhaps of one of its results."""
+    """Return the graph of one ATen operation on ``x``, or of one of its results."""
     nodes = [make_node(op, given, ("y",), "here", overwrites=False)]
     if pick is not None:
         nodes.append(

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tacit.lipschitz.from_onnx import from_onnx
 from tacit.lipschitz.network import Network, run
+from tacit.lipschitz.readers.from_onnx import from_onnx
 
 Array = NDArray[np.generic]
 # Operation, inputs, attributes; the i-th gives "v<i>", or several "v<i>.<j>".

@@ -33,11 +33,7 @@ MAX_FUNCTION_LINES = 60  # without the docstring, which is asked to be thorough
 # Source files without tests of their own name, and whose tests are theirs.
 TESTED_WITH = {
     "__init__.py": "test_public_api.py",
-    "lipschitz/__init__.py": "test_public_api.py",
-    "lipschitz/aten_*.py": "lipschitz/test_from_torch.py",
-    "lipschitz/build*.py": "lipschitz/test_from_torch.py",
-    "lipschitz/onnx_*.py": "lipschitz/test_from_onnx.py",
-    "lipschitz/pt2_archive.py": "lipschitz/test_from_torch.py",
+    "*/__init__.py": "test_public_api.py",
 }
 
 # What a checker of bounds may stand on; everything else could be a search.

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from tacit.lipschitz.certificate import save_certificate as save_certificate
     from tacit.lipschitz.certificate import verify as verify
     from tacit.lipschitz.ensemble import random_network as random_network
-    from tacit.lipschitz.from_torch import from_module as from_module
     from tacit.lipschitz.layers import Activation as Activation
     from tacit.lipschitz.network import Network as Network
     from tacit.lipschitz.network import chain as chain
     from tacit.lipschitz.problem import LipschitzProblem as LipschitzProblem
-    from tacit.lipschitz.read import read_network as read_network
+    from tacit.lipschitz.readers.from_torch import from_module as from_module
+    from tacit.lipschitz.readers.read import read_network as read_network
     from tacit.lipschitz.solve import LipschitzResult as LipschitzResult
     from tacit.lipschitz.solve import lipschitz_bracket as lipschitz_bracket
     from tacit.rng import make_generator as make_generator
@@ -51,12 +51,12 @@ _HOMES = {
     "TacitError": "tacit.errors",
     "UnsupportedLayerError": "tacit.errors",
     "chain": "tacit.lipschitz.network",
-    "from_module": "tacit.lipschitz.from_torch",
+    "from_module": "tacit.lipschitz.readers.from_torch",
     "lipschitz_bracket": "tacit.lipschitz.solve",
     "load_certificate": "tacit.lipschitz.certificate",
     "make_generator": "tacit.rng",
     "random_network": "tacit.lipschitz.ensemble",
-    "read_network": "tacit.lipschitz.read",
+    "read_network": "tacit.lipschitz.readers.read",
     "save_certificate": "tacit.lipschitz.certificate",
     "verify": "tacit.lipschitz.certificate",
 }

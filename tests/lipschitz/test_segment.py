@@ -17,7 +17,7 @@ def _randn(*shape: int, seed: int = 0) -> Tensor:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("num_outputs", [1, 3, 70])
+@pytest.mark.parametrize("num_outputs", [1, 3, 90])
 def test_best_direction_of_a_linear_map(num_outputs: int, norm: Norm) -> None:
     weight = _randn(num_outputs, 6)
     problem = LipschitzProblem(network=chain([(weight, None, None)]), norm=norm)

@@ -51,7 +51,9 @@ def _chain(kind: str, sizes: list[int], seed: int) -> Network:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("kind", ["relu", "leaky_relu", "abs"])
-@pytest.mark.parametrize("sizes", [[2, 8, 1], [2, 7, 3], [2, 6, 5, 1], [2, 5, 4, 4, 2]])
+@pytest.mark.parametrize(
+    "sizes", [[2, 8, 1], [2, 7, 3], [2, 14, 12, 1], [2, 16, 14, 14, 2]]
+)
 def test_agrees_with_dense_sampling_of_angles(
     sizes: list[int], kind: str, norm: Norm
 ) -> None:
@@ -121,7 +123,26 @@ def test_opposite_and_repeated_neurons_do_not_fake_a_pattern() -> None:
             (outer, None, None),
         ]
     )
-    assert sweep(LipschitzProblem(network=deep)).upper.value == pytest.approx(1.0)
+    # In the second layer the angles are computed: equal or just close is not known,
+    # and a cone between close ones would have slope 2.
+    with pytest.raises(InputError, match="exactly equal"):
+        sweep(LipschitzProblem(network=deep))
+
+
+def test_lines_closer_than_rounding_are_declined_unless_equal() -> None:
+    # relu(u) - relu(v) has slope 1 in the cone between the two lines, however narrow.
+    close = torch.tensor([[1.0, 1.0], [1.0, 1.0 + 2**-50]], dtype=torch.float64)
+    outer = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
+    relu = Activation(kind="relu")
+    for rows, is_declined in ((close, True), (close[[0, 0]], False)):
+        problem = LipschitzProblem(
+            network=chain([(rows, None, relu), (outer, None, None)])
+        )
+        if is_declined:
+            with pytest.raises(InputError, match="exactly equal"):
+                sweep(problem)
+        else:
+            assert sweep(problem).upper.value == 0.0
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e150])

@@ -1,6 +1,8 @@
 """The picture of a bracket: every bound on one axis, and where the layers lose."""
 
+from io import BytesIO
 from pathlib import Path
+from textwrap import fill
 
 import torch
 from matplotlib.axes import Axes
@@ -8,13 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
+from tacit.cli.report import describe
+from tacit.io import write_bytes
+from tacit.lipschitz.closed_form.products import site_bounds
 from tacit.lipschitz.network import run
 from tacit.lipschitz.pair import measure
 from tacit.lipschitz.predict import Prediction
-from tacit.lipschitz.products import site_bounds
 from tacit.lipschitz.solve import LipschitzResult
 
-_LOWER, _UPPER, _PREDICTED = "#0072b2", "#d55e00", "#777777"
+FIGURES = ("bracket.png", "bracket.pdf")
+# Colours that also colour-blind people tell apart (Okabe and Ito).
+_LOWER, _UPPER, _LIFTED, _BRACKET = "#0072b2", "#d55e00", "#cc79a7", "#009e73"
+_PREDICTED = "#777777"
+_LABEL_WIDTH = 30
 
 
 def draw_bracket(
@@ -25,24 +33,39 @@ def draw_bracket(
 ) -> list[Path]:
     """Draw the bracket into ``folder`` as png and pdf.
 
-    The left panel has every bound on one logarithmic axis. The right one follows a unit
-    change of the input through the layers: the product of layer norms, the worst case of
-    the lifted network, and the change along the pair of inputs that was found.
-
     Returns
     -------
     list of Path
-        The files written.
+        The files written, each in one step.
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = bracket_figure(title, result, predictions)
+    paths = [folder / name for name in FIGURES]
+    for path in paths:
+        buffer = BytesIO()
+        kind = path.suffix.removeprefix(".")
+        # Without a date the same result gives the same file.
+        metadata = {"CreationDate": None} if kind == "pdf" else None
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
+        write_bytes(path, buffer.getvalue())
+    return paths
+
+
+def bracket_figure(
+    title: str, result: LipschitzResult, predictions: tuple[Prediction, ...]
+) -> Figure:
+    """Return the figure.
+
+    The left panel has every bound on one logarithmic axis. The right one follows a unit
+    change of the input through the layers: the product of layer norms, the worst case
+    of the lifted network, and the change along the pair of inputs that was found.
+    """
+    rows = len(result.bounds) + len(predictions)
+    figure = Figure(figsize=(11, max(4.2, 1.4 + 0.42 * rows)), layout="constrained")
     left, right = figure.subplots(1, 2)
     _draw_bounds(left, result, predictions)
     _draw_growth(right, result)
-    figure.suptitle(title)
-    paths = [folder / "bracket.png", folder / "bracket.pdf"]
-    for path in paths:
-        figure.savefig(path, dpi=150)
-    return paths
+    figure.suptitle(title, parse_math=False, wrap=True)
+    return figure
 
 
 def _draw_bounds(
@@ -52,62 +75,108 @@ def _draw_bounds(
         (b.value, b.method, _LOWER if b.side == "lower" else _UPPER)
         for b in result.bounds
     ]
-    rows += [(p.value, f"{p.name} ({p.certainty})", _PREDICTED) for p in predictions]
-    rows = sorted((row for row in rows if row[0] > 0.0), reverse=True)
+    rows += [
+        (p.value, f"{p.name} (predicted, {p.certainty})", _PREDICTED)
+        for p in predictions
+    ]
+    rows.sort(key=lambda row: -row[0])
     bracket = result.bracket
-    axes.axvspan(bracket.lower.value, bracket.upper.value, color="#009e73", alpha=0.15)
-    for height, (value, _, color) in enumerate(rows):
-        axes.plot(value, height, marker="o", color=color, clip_on=False)
-        axes.annotate(
-            f"{value:.4g}", (value, height), xytext=(0, 6), textcoords="offset points",
-            ha="center", fontsize=8, color=color,
-        )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [name for _, name, _ in rows], fontsize=8)
-    axes.set_ylim(-0.6, len(rows) - 0.2)
     axes.set_xscale("log")
-    values = [value for value, _, _ in rows]
-    if values and max(values) < 100 * min(values):
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.15)
+    _set_limits(axes, [value for value, _, _ in rows])
+    low, high = axes.get_xlim()
+    axes.axvspan(
+        min(max(bracket.lower.value, low), high),
+        min(max(bracket.upper.value, low), high),
+        color=_BRACKET,
+        alpha=0.15,
+    )
+    for height, (value, _, color) in enumerate(rows):
+        is_inside = low <= value <= high
+        place = min(max(value, low), high)
+        if is_inside:
+            axes.plot(value, height, marker="o", color=color)
+        axes.annotate(
+            # Zero and infinity have no place on a logarithmic axis: named at its ends.
+            f"{value:.4g}" if is_inside else f"{value:g} (off the axis)",
+            (place, height),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center" if is_inside else "left" if place == low else "right",
+            fontsize=8,
+            color=color,
+        )
+    labels = [fill(name, _LABEL_WIDTH) for _, name, _ in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=8)
+    axes.set_ylim(-0.6, len(rows) - 0.2)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel(f"Lipschitz constant, {result.problem.norm} inputs")
+    axes.set_xlabel(
+        f"Lipschitz constant of {describe(result)}, {result.problem.norm} inputs "
+        "(logarithmic)"
+    )
     axes.set_title(
-        f"{bracket.lower.value:.5g} (reached) to {bracket.upper.value:.5g} (certified)",
+        f"{bracket.lower.value:.7g} (reached) to {bracket.upper.value:.7g} (certified)",
         fontsize=10,
     )
 
 
+def _set_limits(axes: Axes, values: list[float]) -> None:
+    inside = [value for value in values if 0.0 < value < float("inf")] or [1.0]
+    # A little room for the numbers beside the outermost points, also if all are equal.
+    low, high = min(inside), max(inside)
+    room = max((high / low) ** 0.15, 1.05)
+    axes.set_xlim(low / room, high * room)
+    if high < 100 * low:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def _draw_growth(axes: Axes, result: LipschitzResult) -> None:
     problem = result.problem
-    curves = [("product of layer norms", site_bounds(problem), _UPPER, "s--")]
+    curves = [("product of layer norms", product_growth(result), _UPPER, "s--")]
     if result.lifted is not None and len(result.lifted.amplitudes) > 1:
-        curves.append(("lifted network", result.lifted.amplitudes, "#cc79a7", "D-"))
+        values = (1.0, *result.lifted.amplitudes[1:])
+        curves.append(("lifted network", values, _LIFTED, "D-"))
     curves.append(("pair of inputs found", reached_growth(result), _LOWER, "o-"))
     for name, values, color, style in curves:
         axes.plot(
             range(len(values)), values, style, color=color, label=name, markersize=4
         )
-    axes.set_yscale("log")
+    if any(value > 0.0 for _, values, _, _ in curves for value in values[1:]):
+        axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("activation (0: input, last: output)")
-    axes.set_ylabel("change per unit of input change")
+    axes.set_ylabel(f"l2 change per unit of {problem.norm} input change")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     axes.set_title("where the layers lose", fontsize=10)
 
 
+def product_growth(result: LipschitzResult) -> tuple[float, ...]:
+    """Return how much the product of layer norms lets every site change."""
+    values = site_bounds(result.problem)
+    slopes = [
+        max(abs(slope) for slope in activation.slopes)
+        for activation in result.problem.network.activations
+    ]
+    # Of the activations' values, as the other curves are.
+    return tuple(
+        value * slope for value, slope in zip(values, [1.0, *slopes, 1.0], strict=True)
+    )
+
+
 def reached_growth(result: LipschitzResult) -> tuple[float, ...]:
-    """Return the l2 change at every site along the pair found, per unit of input change."""
+    """Return the l2 change at every site along the pair found.
+
+    Per unit of input change, which is measured in the problem's norm: 1 at the input.
+    """
     problem, pair = result.problem, result.pair
     batch = torch.stack([pair.x, pair.x_prime])
     unit = float(measure(batch[1:] - batch[:1], problem.norm))
+    growth = [1.0]
 
     def distance(values: Tensor) -> float:
         return float(torch.linalg.vector_norm(values[1] - values[0])) / unit
-
-    growth = [distance(batch)]
 
     def record(site: int, y: Tensor) -> Tensor:
         z = problem.network.activations[site - 1].apply(y)

@@ -2,21 +2,24 @@
 
 import json
 import math
-from importlib.metadata import version
+import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, final
 
-import torch
 from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from tacit.cli.figure import draw_bracket
-from tacit.cli.inputs import parse_integers, parse_pair, parse_shape
+from tacit.cli.figure import FIGURES, draw_bracket
+from tacit.cli.inputs import parse_pair, parse_random, parse_shape
+from tacit.cli.report import describe, make_table, notes, to_json
 from tacit.errors import InputError, Status
+from tacit.io import write_bytes
 from tacit.lipschitz.certificate import save_certificate
 from tacit.lipschitz.ensemble import random_network
+from tacit.lipschitz.layers import Shape
 from tacit.lipschitz.lift import LiftedState
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.predict import (
@@ -26,7 +29,7 @@ from tacit.lipschitz.predict import (
     typical_scale,
 )
 from tacit.lipschitz.problem import Norm
-from tacit.lipschitz.read import read_network
+from tacit.lipschitz.readers.read import read_network
 from tacit.lipschitz.solve import LipschitzResult, Method, lipschitz_bracket
 from tacit.rng import make_generator
 
@@ -41,12 +44,23 @@ _TITLES: dict[Method, str] = {
 }
 
 
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Subject:
+    """What is bounded, its name for people, and what theory says beforehand."""
+
+    network: Network
+    title: str
+    predictions: tuple[Prediction, ...] = ()
+
+
 def lipschitz(
     model: Path | None = None,
+    /,
     *,
     norm: Norm = "l2",
     margin: str | None = None,
-    random: Annotated[str | None, Parameter(name="--random")] = None,
+    random: str | None = None,
     input_shape: Annotated[str | None, Parameter(name="--input-shape")] = None,
     rtol: float = 1e-4,
     max_steps: Annotated[int, Parameter(name="--max-steps")] = 3000,
@@ -55,11 +69,6 @@ def lipschitz(
     out: Path | None = None,
 ) -> int:
     """Bracket how far a network's output can move when its input moves.
-
-    Prints every bound found and the bracket: a value reached at a pair of inputs, and a
-    certified bound above it. The output is measured in l2.
-
-    Example: `tacit lipschitz model.onnx --norm linf --margin 3,5 --out result`
 
     Parameters
     ----------
@@ -86,19 +95,36 @@ def lipschitz(
     out
         Folder for figure (bracket.png, bracket.pdf), result.json and certificate.npz.
     """
-    if not 0.0 < rtol < math.inf or max_steps < 1:
+    if not 0.0 < rtol < math.inf:
+        raise InputError(f"--rtol must be a positive number; got {rtol}")
+    if max_steps < 1:
+        raise InputError(f"--max-steps must be at least 1; got {max_steps}")
+    pair = parse_pair(margin)
+    shape = parse_shape(input_shape)
+    subject = _subject(model, random, shape, seed, norm)
+    if pair is not None and subject.network.num_outputs < 2:
         raise InputError(
-            f"--rtol and --max-steps must be positive; got {rtol}, {max_steps}"
+            "--margin needs two outputs, the network has one; leave it out"
         )
-    network, title, predictions = _subject(model, random, input_shape, seed, norm)
-    for folder in (out, json_file.parent if json_file else None):
-        _make_folder(folder)
+    files = _files(model, json_file, out)
     result = _solve(
-        network, norm=norm, margin=margin, rtol=rtol, max_steps=max_steps, seed=seed
+        subject.network,
+        norm=norm,
+        outputs=pair,
+        rtol=rtol,
+        max_steps=max_steps,
+        seed=seed,
     )
     console = Console(highlight=False)
-    _print(console, title, result, predictions)
-    _write(console, title, result, predictions, json_file=json_file, out=out)
+    written: list[Path] = []
+    try:
+        _print(console, subject, result)
+    finally:
+        # Also if the reader of a pipe has gone: the files were asked for.
+        if files is not None:
+            written = _write(files, subject, result)
+    for path in written:
+        console.print(f"wrote {path}", markup=False, soft_wrap=True)
     status = result.lifted.status if result.lifted else None
     return INTERRUPTED if status is Status.INTERRUPTED else 0
 
@@ -106,59 +132,113 @@ def lipschitz(
 def _subject(
     model: Path | None,
     random: str | None,
-    input_shape: str | None,
+    input_shape: Shape | None,
     seed: int,
     norm: Norm,
-) -> tuple[Network, str, tuple[Prediction, ...]]:
+) -> _Subject:
     if (model is None) == (random is None):
         raise InputError(
             "give one network: a MODEL file (.onnx or .pt2), or --random d,N,L; got "
             f"{'neither' if model is None else 'both'}"
         )
     if model is not None:
-        return read_network(model, in_shape=parse_shape(input_shape)), model.name, ()
-    sizes = parse_integers(random or "", option="--random", example="10,100,2", least=1)
-    if len(sizes) != 3:
-        raise InputError(f"--random takes d,N,L, as in 10,100,2; got {random!r}")
-    num_inputs, width, num_layers = sizes
-    if width * max(width, num_inputs) * num_layers > 10**9:
-        raise InputError(
-            f"--random {random} asks for more than 1e9 weights; take a smaller one"
-        )
+        network = read_network(model, in_shape=input_shape)
+        return _Subject(network=network, title=model.name)
+    if input_shape is not None:
+        raise InputError("--input-shape is for a MODEL file; leave it out")
+    num_inputs, width, num_layers = parse_random(random or "")
     network = random_network(
         num_inputs, width, num_layers, generator=make_generator(seed, "network")
     )
-    title = f"random ReLU network, d={num_inputs}, N={width}, L={num_layers}"
-    predictions = (
-        typical_scale(num_inputs, {"l2": 2.0, "linf": math.inf, "l1": 1.0}[norm]),
-        high_probability_bound(network, norm=norm),
-        ensemble_bound(num_inputs, width, num_layers, norm=norm),
+    return _Subject(
+        network=network,
+        title=f"random ReLU network, d={num_inputs}, N={width}, L={num_layers}",
+        predictions=(
+            typical_scale(num_inputs, {"l2": 2.0, "linf": math.inf, "l1": 1.0}[norm]),
+            high_probability_bound(network, norm=norm),
+            ensemble_bound(num_inputs, width, num_layers, norm=norm),
+        ),
     )
-    return network, title, predictions
 
 
-def _make_folder(folder: Path | None) -> None:
-    if folder is None:
-        return
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Files:
+    """Where the result goes."""
+
+    certificate: Path
+    results: tuple[Path, ...]
+    figures: Path | None
+
+
+def _files(
+    model: Path | None, json_file: Path | None, out: Path | None
+) -> _Files | None:
+    """Return the places to write to; made and checked before the long work begins."""
+    results: list[Path] = []
+    certificate: Path | None = None
+    if out is not None:
+        _make_folder(out, "--out")
+        certificate = out / "certificate.npz"
+        results.append(out / "result.json")
+    if json_file is not None:
+        _make_folder(json_file.parent, "--json")
+        if certificate is None:
+            certificate = json_file.with_suffix(".certificate.npz")
+        if not any(_is_same(json_file, path) for path in results):
+            results.insert(0, json_file)
+    if certificate is None:
+        return None
+    taken = [certificate, *([out / name for name in FIGURES] if out else [])]
+    for path in results:
+        if path.exists() and not path.is_file():
+            raise InputError(f"cannot write {path}: it is not a file; name another one")
+        if any(_is_same(path, other) for other in taken):
+            raise InputError(
+                f"--json {path} is another result's file; name another one"
+            )
+    if model is not None and any(_is_same(model, p) for p in (*results, *taken)):
+        raise InputError(
+            f"{model} would be overwritten; name another place to write to"
+        )
+    return _Files(certificate=certificate, results=tuple(results), figures=out)
+
+
+def _make_folder(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
     except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror
         raise InputError(
-            f"cannot write to {folder}: {error.strerror}; name another folder"
+            f"{option} cannot write to {folder}: {reason}; name another folder"
         ) from None
+    if not writable:
+        raise InputError(
+            f"{option} cannot write to {folder}: not permitted; name another folder"
+        )
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
 
 
 def _solve(
     network: Network,
     *,
     norm: Norm,
-    margin: str | None,
+    outputs: tuple[int, int] | None,
     rtol: float,
     max_steps: int,
     seed: int,
 ) -> LipschitzResult:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),  # only for a person who watches
+    ) as progress:
         task = progress.add_task("starting", total=None)
 
         def on_method(method: Method) -> None:
@@ -166,7 +246,7 @@ def _solve(
 
         def on_step(step: int, state: LiftedState) -> None:
             if step % 10 == 0:
-                value = math.sqrt(state.best_value)
+                value = math.sqrt(max(state.best_value, 0.0))
                 progress.update(
                     task, description=f"lifted network, step {step}, value {value:.6g}"
                 )
@@ -174,7 +254,7 @@ def _solve(
         return lipschitz_bracket(
             network,
             norm=norm,
-            outputs=parse_pair(margin),
+            outputs=outputs,
             seed=seed,
             rtol=rtol,
             max_steps=max_steps,
@@ -183,149 +263,50 @@ def _solve(
         )
 
 
-def _print(
-    console: Console,
-    title: str,
-    result: LipschitzResult,
-    predictions: tuple[Prediction, ...],
-) -> None:
-    network = result.problem.network
-    subject = "f" if result.outputs is None else "f[{}] - f[{}]".format(*result.outputs)
-    console.print(
-        f"{title}: {network.num_inputs} inputs, {network.num_outputs} outputs, "
-        f"{network.num_neurons} neurons, {network.num_parameters} parameters",
-        markup=False,
+def _print(console: Console, subject: _Subject, result: LipschitzResult) -> None:
+    network = subject.network
+    counts = (
+        (network.num_inputs, "input"),
+        (network.num_outputs, "output"),
+        (network.num_neurons, "neuron"),
+        (network.num_parameters, "parameter"),
     )
-    table = Table(title=None)
-    for name, justify in (
-        ("method", "left"),
-        ("side", "left"),
-        ("value", "right"),
-        ("how known", "left"),
-        ("seconds", "right"),
-    ):
-        table.add_column(name, justify=justify)  # pyright: ignore[reportArgumentType]
-    for bound in sorted(result.bounds, key=lambda bound: bound.value):
-        known = bound.arithmetic
-        if bound.failure_probability:
-            known += f", fails with probability {bound.failure_probability:.0e}"
-        if bound.side == "lower":
-            known = f"reached by a pair of inputs, {known}"
-        table.add_row(
-            bound.method,
-            bound.side,
-            f"{bound.value:.7g}",
-            known,
-            f"{bound.seconds:.2f}",
-        )
-    for prediction in predictions:
-        table.add_row(
-            prediction.name,
-            "predicted",
-            f"{prediction.value:.7g}",
-            prediction.certainty,
-            "",
-        )
-    console.print(table)
+    sizes = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
+    console.print(f"{subject.title}: {sizes}", markup=False, soft_wrap=True)
+    console.print(make_table(result, subject.predictions), width=max(console.width, 80))
     bracket = result.bracket
     console.print(
-        f"{bracket.lower.value:.7g} <= Lip({subject}, {result.problem.norm}) <= "
-        f"{bracket.upper.value:.7g}   (ratio {bracket.ratio:.4f}, {result.seconds:.1f} s)",
+        f"{bracket.lower.value:.7g} <= Lip({describe(result)}, {result.problem.norm}) "
+        f"<= {bracket.upper.value:.7g}   "
+        f"(ratio {bracket.ratio:.4f}, {result.seconds:.1f} s)",
         markup=False,
+        soft_wrap=True,
     )
-    if result.lifted is None or result.lifted.bound is None:
-        console.print("no multipliers were accepted: the bound has no certificate file")
-    elif result.lifted.status is not Status.CONVERGED:
-        console.print(
-            f"the certified gap is {result.lifted.gap:.1e}: {result.lifted.status.advice}"
-        )
+    for note in notes(result):
+        console.print(note, markup=False, soft_wrap=True)
 
 
-def _write(
-    console: Console,
-    title: str,
-    result: LipschitzResult,
-    predictions: tuple[Prediction, ...],
-    *,
-    json_file: Path | None,
-    out: Path | None,
-) -> None:
-    targets = [
-        path for path in (json_file, out / "result.json" if out else None) if path
-    ]
-    if not targets:
-        return
-    if out is not None:
-        certificate_path = out / "certificate.npz"
-    else:
-        certificate_path = targets[0].with_suffix(".certificate.npz")
+def _write(files: _Files, subject: _Subject, result: LipschitzResult) -> list[Path]:
+    written: list[Path] = []
     try:
         certificate = result.certificate()
-        written: list[Path] = []
         if certificate is not None:
-            save_certificate(certificate, certificate_path)
-            written.append(certificate_path)
-        witness = str(certificate_path) if certificate is not None else None
-        text = json.dumps(to_json(title, result, predictions, witness), indent=2)
-        for target in targets:
-            target.write_text(text + "\n", encoding="utf-8")
-            written.append(target)
-        if out is not None:
-            written += draw_bracket(title, result, predictions, out)
+            save_certificate(certificate, files.certificate)
+            written.append(files.certificate)
+        witness = str(files.certificate) if certificate is not None else None
+        content = to_json(
+            subject.network, subject.title, result, subject.predictions, witness
+        )
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        for path in files.results:
+            write_bytes(path, text.encode())
+            written.append(path)
+        if files.figures is not None:
+            written += draw_bracket(
+                subject.title, result, subject.predictions, files.figures
+            )
     except OSError as error:
         raise InputError(
-            f"cannot write the result: {error}; name another place"
+            f"cannot write the result: {error.strerror}; name another place"
         ) from None
-    for path in written:
-        console.print(f"wrote {path}", markup=False, soft_wrap=True)
-
-
-def to_json(
-    title: str,
-    result: LipschitzResult,
-    predictions: tuple[Prediction, ...],
-    witness: str | None,
-) -> dict[str, object]:
-    """Return the machine-readable result; its keys are stable."""
-    bracket, network = result.bracket, result.problem.network
-    return {
-        "lower": bracket.lower.value,
-        "upper": bracket.upper.value,
-        "ratio": bracket.ratio if math.isfinite(bracket.ratio) else None,
-        "norm": result.problem.norm,
-        "scope": "global",
-        "arithmetic": bracket.upper.arithmetic,
-        "failure_probability": bracket.upper.failure_probability,
-        "margin": result.outputs,
-        "methods": [
-            {
-                "name": bound.method,
-                "side": bound.side,
-                "value": bound.value,
-                "seconds": bound.seconds,
-                "arithmetic": bound.arithmetic,
-            }
-            for bound in result.bounds
-        ],
-        "predictions": [
-            {
-                "name": p.name,
-                "value": p.value,
-                "certainty": p.certainty,
-                "source": p.source,
-            }
-            for p in predictions
-        ],
-        "witness": witness,
-        "network": {
-            "name": title,
-            "digest": result.digest,
-            "inputs": network.num_inputs,
-            "outputs": network.num_outputs,
-            "neurons": network.num_neurons,
-            "parameters": network.num_parameters,
-        },
-        "seconds": result.seconds,
-        "version": version("tacit"),
-        "torch": torch.__version__,
-    }
+    return written

@@ -10,7 +10,7 @@ from tacit.cli.inputs import parse_shape
 from tacit.errors import CertificateError
 from tacit.lipschitz.certificate import load_certificate
 from tacit.lipschitz.certificate import verify as verify_certificate
-from tacit.lipschitz.read import read_network
+from tacit.lipschitz.readers.read import read_network
 from tacit.rng import make_generator
 
 REFUSED = 3

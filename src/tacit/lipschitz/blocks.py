@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tacit.errors import InputError
-from tacit.lipschitz.layers import Dense, Reshape, Scale, Shift
+from tacit.lipschitz.layers import Dense, Reshape, Scale, Shift, tensors_of
 from tacit.lipschitz.network import Network, linear_part
 
 Blocks = dict[tuple[int, int], Tensor]
@@ -47,6 +47,9 @@ def dense_blocks(network: Network) -> Blocks:
     >>> dense_blocks(chain([(torch.eye(2), None, None)]))[1, 0].tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
+    weights = (t for node in network.nodes for t in tensors_of(node.layer))
+    if any(weight.dtype != torch.float64 for weight in weights):
+        raise InputError("blocks are formed in float64; convert the network first")
     blocks: Blocks = {}
     for source in sorted({s for _, s in network.links}):
         found = stored_blocks(network, source)
@@ -54,8 +57,6 @@ def dense_blocks(network: Network) -> Blocks:
         if missing:
             found |= formed_blocks(network, source, missing)
         blocks |= {(target, source): block for target, block in found.items()}
-    if any(block.dtype != torch.float64 for block in blocks.values()):
-        raise InputError("blocks are formed in float64; convert the network first")
     return blocks
 
 

@@ -52,10 +52,10 @@ class Certificate:
 
     Examples
     --------
-    The network x -> |x| in one dimension, and multipliers that prove it:
+    The network x -> |x|, and a multiplier that proves sqrt(2):
 
     >>> import torch
-    >>> from tacit import Activation, Certificate, chain
+    >>> from tacit import Activation, Certificate, chain, make_generator, verify
     >>> from tacit.lipschitz.certify import Multipliers
     >>> one = torch.ones(1, 1, dtype=torch.float64)
     >>> network = chain([(one, None, Activation(kind="abs")), (one, None, None)])
@@ -64,14 +64,15 @@ class Certificate:
     ...     norm="l2",
     ...     outputs=None,
     ...     lower=1.0,
-    ...     upper=1.0,
+    ...     upper=2.0**0.5,
     ...     arithmetic="float",
     ...     failure_probability=0.0,
     ...     pair=(0.0 * one[0], one[0]),
-    ...     witness=(Multipliers(neurons=(1.5 * one[0],), inputs=one[0]),),
+    ...     witness=(Multipliers(neurons=(2.0 * one[0],), inputs=one[0]),),
     ... )
-    >>> certificate.upper
-    1.0
+    >>> bracket = verify(certificate, network, generator=make_generator(0))
+    >>> round(bracket.upper.value, 6)
+    1.414214
     """
 
     digest: str
@@ -151,7 +152,7 @@ def verify(
         )
     except CertificateError:
         raise
-    except (ValueError, torch.linalg.LinAlgError) as error:
+    except (RuntimeError, ValueError) as error:
         raise CertificateError(
             f"the certificate does not fit the network: {error}"
         ) from None

@@ -37,6 +37,8 @@ from tacit.spectral import EPS, lanczos_max_eigenvalue, max_eigenvalue
 # Beyond either size elimination would need gigabytes or minutes; Lanczos takes over.
 MAX_BLOCK_ENTRIES = 6 * 10**7
 MAX_SITE_SIZE = 6000
+# Allowance in squared bounds for products too small for a float64.
+UNDERFLOW = 1e-290
 
 
 @final
@@ -119,35 +121,10 @@ def certify(
     for part in witness:
         _check(problem.network, part)
     if is_eliminable(problem.network):
-        if blocks is None:
-            blocks = dense_blocks(problem.network)
-        if problem.norm == "l1":
-            value = _columnwise(problem.network, witness, blocks)
-        else:
-            value = min(
-                _eliminated_value(problem.network, problem.norm, part, blocks)
-                for part in witness
-            )
+        value = _by_elimination(problem, witness, blocks)
         method, arithmetic, probability = "lifted network, elimination", "float", 0.0
     else:
-        if generator is None:
-            raise CertificateError(
-                "this network is too large for elimination: pass a generator"
-            )
-        (part,) = witness
-        top = scaled_norm(
-            problem.network,
-            part,
-            generator=generator,
-            max_steps=max_steps,
-            failure_probability=failure_probability,
-        )
-        if not top <= 1.0:
-            raise CertificateError(
-                "the multipliers prove no bound: the squared scaled norm, which must "
-                f"be at most 1, may reach {top:.9g}"
-            )
-        value = input_factor(part.inputs, problem.norm)
+        value = _by_lanczos(problem, witness, generator, failure_probability, max_steps)
         method, arithmetic = "lifted network, Lanczos", "probabilistic"
         probability = failure_probability
     return Bound(
@@ -158,6 +135,57 @@ def certify(
         failure_probability=probability,
         witness=witness,
     )
+
+
+def _by_elimination(
+    problem: LipschitzProblem, witness: tuple[Multipliers, ...], blocks: Blocks | None
+) -> float:
+    network = problem.network
+    if blocks is None:
+        blocks = dense_blocks(network)
+    if problem.norm == "l1":
+        value = _columnwise(network, witness, blocks)
+    else:
+        value = min(
+            _eliminated_value(network, problem.norm, part, blocks) for part in witness
+        )
+    if not value < math.inf:
+        raise CertificateError(
+            "the multipliers prove no bound: a number overflowed; rescale the network "
+            "or the multipliers"
+        )
+    return value
+
+
+def _by_lanczos(
+    problem: LipschitzProblem,
+    witness: tuple[Multipliers, ...],
+    generator: torch.Generator | None,
+    failure_probability: float,
+    max_steps: int,
+) -> float:
+    if generator is None:
+        raise CertificateError(
+            "this network is too large for elimination: pass a generator"
+        )
+    if len(witness) != 1:
+        raise CertificateError(
+            "where elimination does not fit, a witness is one set of multipliers; "
+            f"got {len(witness)}"
+        )
+    top = scaled_norm(
+        problem.network,
+        witness[0],
+        generator=generator,
+        max_steps=max_steps,
+        failure_probability=failure_probability,
+    )
+    if not top <= 1.0:
+        raise CertificateError(
+            "the multipliers prove no bound: the squared scaled norm, which must be at "
+            f"most 1, may reach {top:.9g}"
+        )
+    return input_factor(witness[0].inputs, problem.norm)
 
 
 def input_factor(weights: Tensor, norm: Norm) -> float:
@@ -196,9 +224,13 @@ def tightened(network: Network, norm: Norm, inputs: Tensor, reduced: Tensor) -> 
     weights = inputs.reshape(-1)
     if norm != "linf":
         weights = torch.ones_like(weights)  # only the largest p counts
+    weights = weights / weights.max()
     scale = weights.rsqrt()
-    top = max_eigenvalue(scale[:, None] * reduced * scale)
-    return max(top.upper, 0.0) * input_factor(weights, norm) * _rounding(network)
+    scaled = scale[:, None] * reduced * scale
+    if not bool(torch.isfinite(scaled).all()):
+        return math.inf
+    top = max(max_eigenvalue(scaled).upper, 0.0)
+    return top * input_factor(weights, norm) * _rounding(network) + UNDERFLOW
 
 
 def _columnwise(
@@ -213,7 +245,7 @@ def _columnwise(
         raise CertificateError(
             "the multipliers prove no bound: no form is positive definite"
         )
-    return max(float(best.max()), 0.0) * _rounding(network)
+    return max(float(best.max()), 0.0) * _rounding(network) + UNDERFLOW
 
 
 def _rounding(network: Network) -> float:

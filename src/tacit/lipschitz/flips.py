@@ -26,7 +26,8 @@ def climb_by_flips(
         M = \sum_j g_j g_j^T / r_j^2,
 
     with g_j the gradient of y_j: the step that, among those that cross, changes the
-    other distances least, relative to their size. The 512 shortest steps are tried in one batch.
+    other distances least, relative to their size. The 512 shortest steps are tried in
+    one batch.
 
     Parameters
     ----------

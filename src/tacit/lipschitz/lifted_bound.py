@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from tacit.bracket import Bound
-from tacit.errors import Status
+from tacit.errors import InputError, Status
 from tacit.iterate import Observer, iterate
 from tacit.lipschitz import lift
 from tacit.lipschitz.blocks import Blocks, dense_blocks
 from tacit.lipschitz.certify import (
+    UNDERFLOW,
     Multipliers,
     certify,
     input_factor,
@@ -23,6 +24,7 @@ from tacit.lipschitz.certify import (
 )
 from tacit.lipschitz.compose import prepend
 from tacit.lipschitz.layers import Dense, Reshape
+from tacit.lipschitz.network import Network
 from tacit.lipschitz.problem import LipschitzProblem
 from tacit.lipschitz.reduced_form import reduced_form
 
@@ -32,6 +34,7 @@ _FIRST_CHECK, _CHECK_GROWTH = 20, 1.3
 # A step that raises the value by less than this share of rtol counts as idle; one
 # run for each, with more columns from run to run as long as they help.
 _STALL_SHARES = (1e-5, 1e-6, 1e-7)
+_QUICK_WORK = 2e10  # multiplications
 # A trial of multipliers gives up sooner than the final check does.
 _FAILURE_PROBABILITY, _TRIAL_STEPS, _FINAL_STEPS = 1e-9, 400, 1500
 
@@ -116,13 +119,21 @@ def lifted_bound(
     -------
     LiftedResult
 
+    Raises
+    ------
+    InputError
+        If ``search_rank`` is less than 1.
+
     Notes
     -----
     For l1 inputs one column of the identity is lifted at a time, beginning where the
     certified bound of the column is largest; multipliers found for one column bound all
-    others too, so few columns need a run of their own. Where elimination does not fit,
-    l1 inputs get the l2 bound, which is valid since ``|x|_2 <= |x|_1``.
+    others too, so few columns need a run of their own. For large networks the
+    multipliers of the l2 problem are used instead, valid since ``|x|_2 <= |x|_1``; the
+    lifted value is then 0, as nothing is known about the gap.
     """
+    if search_rank is not None and search_rank < 1:
+        raise InputError(f"search_rank must be at least 1; got {search_rank}")
     search = _Search(
         generator=generator,
         rtol=rtol,
@@ -132,13 +143,21 @@ def lifted_bound(
         device=device,
         observers=tuple(observers),
     )
-    if problem.norm == "l1":
-        if is_eliminable(problem.network):
-            return _columnwise_bound(problem, search)
-        plain = LipschitzProblem(network=problem.network)
-        return _certified(problem, _run(plain, search, None), None, generator)
-    blocks = dense_blocks(problem.network) if is_eliminable(problem.network) else None
-    return _certified(problem, _run(problem, search, blocks), blocks, generator)
+    is_quick = _is_quickly_eliminable(problem.network)
+    blocks = dense_blocks(problem.network) if is_quick else None
+    if problem.norm != "l1":
+        return _certified(problem, _run(problem, search, blocks), blocks, generator)
+    if blocks is not None:
+        return _columnwise_bound(problem, search, blocks)
+    plain = LipschitzProblem(network=problem.network)
+    result = _certified(problem, _run(plain, search, None), None, generator)
+    return replace(result, lifted_value=0.0)  # that of l2 says nothing about l1
+
+
+def _is_quickly_eliminable(network: Network) -> bool:
+    """Whether elimination takes about a second; else Lanczos tries multipliers out."""
+    sizes = [math.prod(shape) for shape in network.site_shapes]
+    return is_eliminable(network) and sum(size**3 for size in sizes) <= _QUICK_WORK
 
 
 @final
@@ -173,7 +192,7 @@ class _Found:
 
     def is_closed(self, search: "_Search") -> bool:
         goal = (self.lifted_value * (1.0 + search.rtol)) ** 2
-        return self.squared_bound <= max(goal, search.enough)
+        return self.squared_bound <= max(goal, search.enough, UNDERFLOW) < math.inf
 
 
 Checker = Callable[[Multipliers], float]
@@ -328,10 +347,11 @@ def _tighten(
     found.exponent = exponent
 
 
-def _columnwise_bound(problem: LipschitzProblem, search: _Search) -> LiftedResult:
+def _columnwise_bound(
+    problem: LipschitzProblem, search: _Search, blocks: Blocks
+) -> LiftedResult:
     """Bound the l1 constant: the largest of the constants of the columns."""
     network = problem.network
-    blocks = dense_blocks(network)
     size = network.num_inputs
     everything = _Found()
     upper = torch.full((size,), math.inf, dtype=torch.float64)
@@ -347,12 +367,14 @@ def _columnwise_bound(problem: LipschitzProblem, search: _Search) -> LiftedResul
 
     first = _run(LipschitzProblem(network=network), replace(search, rtol=1e-2), blocks)
     everything.num_steps += first.num_steps
+    everything.status, everything.search_rank = first.status, first.search_rank
     if first.best is not None:
         cover(first.best.neurons)
     while True:
         column = int(upper.argmax())
-        goal = (everything.lifted_value * (1.0 + search.rtol)) ** 2
-        if float(upper[column]) <= goal or column in solved:
+        goal = max((everything.lifted_value * (1.0 + search.rtol)) ** 2, UNDERFLOW)
+        is_over = column in solved or everything.status is Status.INTERRUPTED
+        if float(upper[column]) <= goal or is_over:
             break
         narrow = {
             (t, s): block[:, column : column + 1] if s == 0 else block
@@ -366,11 +388,14 @@ def _columnwise_bound(problem: LipschitzProblem, search: _Search) -> LiftedResul
         everything.num_steps += found.num_steps
         everything.search_rank = found.search_rank
         everything.lifted_value = max(everything.lifted_value, found.lifted_value)
+        if found.status is not Status.CONVERGED:
+            everything.status = found.status
         if found.best is not None:
             cover(found.best.neurons)
-    everything.status = (
-        Status.STALLED if float(upper.max()) > goal else Status.CONVERGED
-    )
+    if float(upper.max()) <= goal:
+        everything.status = Status.CONVERGED
+    elif everything.status is Status.CONVERGED:
+        everything.status = Status.STALLED
     bound = certify(problem, tuple(witness), blocks=blocks) if witness else None
     everything.amplitudes = first.amplitudes
     return _result(everything, bound, tuple(witness))

@@ -95,11 +95,12 @@ def search_lower(
         \|J\| = \max_{\|v\| = 1} \|J v\|_2
 
     over unit v of the input norm: the spectral norm for l2, :math:`\max_s \|J s\|_2`
-    over sign vectors for linf, the largest column norm for l1. Stages, all in batches: (1) ascent in x from random starts on :math:`\|J_\beta(x) v\|_2`, where
-    a jump of a slope at y = c is replaced by a logistic function of
+    over sign vectors for linf, the largest column norm for l1. Stages, all in batches:
+    (1) ascent in x from random starts on :math:`\|J_\beta(x) v\|_2`, where a jump of a
+    slope at y = c is replaced by a logistic function of
     :math:`\beta (y - c) / \mathrm{rms}(y)` and beta grows to 100, with one power step
-    :math:`v \leftarrow \mathrm{dual}(J_\beta^T J_\beta v)` per step; (2) rounds of
-    the same from the best points, disturbed, and then of flips of single neurons
+    :math:`v \leftarrow \mathrm{dual}(J_\beta^T J_\beta v)` per step; (2) rounds of the
+    same from the best points, disturbed, and then of flips of single neurons
     (:func:`climb_by_flips`); (3) random local search on the true Jacobian in float64,
     and flips again. The pair is then laid along v inside one linear region.
 
@@ -120,8 +121,8 @@ def search_lower(
     -------
     Bound
         Side ``lower``; the witness is a :class:`PairWitness` whose quotient, rounding
-        deducted, is the value. For large networks starts and steps are lowered so that
-        the search stays near 6e10 multiplications per run of the network and step.
+        deducted, is the value. For large networks fewer starts and steps are taken:
+        starts times steps times the multiplications of one run stay near 6e10.
 
     Raises
     ------

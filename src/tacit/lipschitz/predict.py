@@ -67,7 +67,7 @@ def expected_squared_gradient(num_inputs: int) -> Prediction:
     without bias has probability 2^-N per layer or less, the gradient is taken with
     fair coins too.)
     """
-    _at_least_one(num_inputs=num_inputs)
+    _at_least_one({"num_inputs": num_inputs})
     return Prediction(
         name="mean of ||grad||_2^2 at a fixed input",
         value=float(num_inputs),
@@ -89,7 +89,7 @@ def log_variance_of_squared_gradient(
     The sum is 5 L / N + 2 / d (L masks, L - 1 hidden chi^2 factors and the output's
     2/N); higher orders in 1/N and 1/d are dropped.
     """
-    _at_least_one(num_inputs=num_inputs, width=width, num_layers=num_layers)
+    _at_least_one({"num_inputs": num_inputs, "width": width, "num_layers": num_layers})
     return Prediction(
         name="variance of log ||grad||_2^2 at a fixed input",
         value=5.0 * num_layers / width + 2.0 / num_inputs,
@@ -122,7 +122,7 @@ def typical_scale(num_inputs: int, p: float) -> Prediction:
     InputError
         If p < 1 or d < 1.
     """
-    _at_least_one(num_inputs=num_inputs)
+    _at_least_one({"num_inputs": num_inputs})
     if not p >= 1.0:
         raise InputError(f"p must be in [1, inf]; got {p}")
     exponent = 1.0 - 1.0 / p if p >= 2.0 else 0.5
@@ -147,7 +147,7 @@ def recalled_rates(
     None of these may be used as a bound: constants and conditions are second-hand or
     from memory.
     """
-    _at_least_one(num_inputs=num_inputs, width=width, num_layers=num_layers)
+    _at_least_one({"num_inputs": num_inputs, "width": width, "num_layers": num_layers})
     root = math.sqrt(num_inputs)
     log = math.log(math.e * max(width, num_inputs + 1) / (num_inputs + 1))
     growth = (2.0 * math.sqrt(2.0)) ** (num_layers - 1) * math.sqrt(num_layers * log)
@@ -281,7 +281,7 @@ def ensemble_bound(
     InputError
         If an argument is out of range.
     """
-    _at_least_one(num_inputs=num_inputs, width=width, num_layers=num_layers)
+    _at_least_one({"num_inputs": num_inputs, "width": width, "num_layers": num_layers})
     _check_probability(failure_probability)
     _check_norm(norm)
     excess = math.sqrt(2.0 * math.log(2.0 * num_layers / failure_probability))
@@ -315,7 +315,7 @@ def log_num_patterns(num_inputs: int, width: int, *, has_bias: bool) -> float:
 
     (Schlaefli; Zaslavsky 1975). At most N ln 2, attained for N <= d.
     """
-    _at_least_one(num_inputs=num_inputs, width=width)
+    _at_least_one({"num_inputs": num_inputs, "width": width})
     top, most = (width, num_inputs) if has_bias else (width - 1, num_inputs - 1)
     if most >= top:
         return width * math.log(2.0)
@@ -363,7 +363,7 @@ def _hidden_weights(network: Network) -> list[torch.Tensor]:
     return [blocks[site, site - 1] for site in range(1, depth + 1)]
 
 
-def _at_least_one(**counts: int) -> None:
+def _at_least_one(counts: dict[str, int]) -> None:
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"{name} must be at least 1; got {count}")

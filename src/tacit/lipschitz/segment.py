@@ -15,14 +15,16 @@ from tacit.lipschitz.jacobian import (
 )
 from tacit.lipschitz.network import Network, run
 from tacit.lipschitz.pair import KINKS, PairWitness, derivative, evaluate_pair
-from tacit.lipschitz.problem import LipschitzProblem
+from tacit.lipschitz.problem import LipschitzProblem, Norm
 
-_NUM_DENSE = 64  # outputs up to which the Jacobian of one point is formed
+_NUM_DENSE = 64  # inputs or outputs up to which the Jacobian of one point is formed
 _MAX_POWER = 300
 _POWER_RTOL = 1e-14
 _NUM_RECENTRE = 24
 _INSIDE = 0.9  # share of the way to the first kink
-_SHARES = (_INSIDE, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+_SHARES = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+_WIDE = 1e-8  # pairs longer than this share of the input's norm are preferred ...
+_WORTH = 1e-6  # ... if they lose no more than this
 
 
 def best_direction(
@@ -30,26 +32,34 @@ def best_direction(
 ) -> Tensor:
     """Return a unit v, shape (1, *in_shape), with ``||J(x) v||_2`` close to largest.
 
-    Exact up to rounding for l1 and l2 and up to 64 outputs and for one output; else
-    alternating power steps from 32 starts, which may end in a local maximum.
+    Exact up to rounding for one output, and for l1 and l2 up to 64 inputs or outputs;
+    else power steps (for linf also flips of signs) from 32 random and other starts,
+    which may end in a local maximum.
     """
     network, norm = problem.network, problem.norm
     slopes = true_slopes(network, x)
     v = torch.randn(32, *network.in_shape, generator=generator, dtype=torch.float64)
     v = dual(norm, v, v)
-    if network.num_outputs <= _NUM_DENSE:
-        jacobian = _jacobian(network, slopes)
-        if norm == "l2":
-            top = torch.linalg.svd(jacobian, full_matrices=False).Vh[:1]
-            return top.reshape(1, *network.in_shape)
-        if norm == "l1":
-            index = int(torch.linalg.vector_norm(jacobian, dim=0).argmax())
-            v = torch.zeros(1, network.num_inputs, dtype=torch.float64)
-            v[0, index] = 1.0
-            return v.reshape(1, *network.in_shape)
-        top = torch.linalg.svd(jacobian, full_matrices=False).Vh
-        starts = torch.cat((jacobian, top)).reshape(-1, *network.in_shape)
-        v = torch.cat((dual(norm, starts, torch.ones_like(starts)), v))
+    if min(network.num_outputs, network.num_inputs) > _NUM_DENSE:
+        return _climb(network, norm, slopes, v)
+    jacobian = _jacobian(network, slopes)
+    if norm == "l1":
+        index = int(torch.linalg.vector_norm(jacobian, dim=0).argmax())
+        v = torch.zeros(1, network.num_inputs, dtype=torch.float64)
+        v[0, index] = 1.0
+        return v.reshape(1, *network.in_shape)
+    top = torch.linalg.svd(jacobian, full_matrices=False).Vh
+    if norm == "l2":
+        return top[:1].reshape(1, *network.in_shape)
+    starts = torch.cat((jacobian, top)).reshape(-1, *network.in_shape)
+    v = torch.cat((dual(norm, starts, torch.ones_like(starts)), v))
+    return _flip_signs(jacobian, v.flatten(1)).reshape(1, *network.in_shape)
+
+
+def _climb(
+    network: Network, norm: Norm, slopes: dict[int, Tensor], v: Tensor
+) -> Tensor:
+    """Return the best of a batch of directions after power steps until they stop."""
     value = torch.zeros(v.shape[0], dtype=torch.float64)
     for _ in range(_MAX_POWER):
         before = value
@@ -60,13 +70,44 @@ def best_direction(
     return v[int(value.argmax())].unsqueeze(0)
 
 
+def _flip_signs(jacobian: Tensor, signs: Tensor) -> Tensor:
+    """Return the best sign vector s for ``||J s||_2`` after power steps and flips.
+
+    A flip of entry i changes ``||J s||_2^2`` by ``4 (||J_i||^2 - s_i <J_i, J s>)``; the
+    best one is taken until none helps, so the end is a local maximum in both senses.
+    """
+    squares = jacobian.square().sum(0)
+    rows = torch.arange(signs.shape[0])
+    for _ in range(_MAX_POWER):
+        pull = signs @ jacobian.T @ jacobian
+        turned = torch.where(pull >= 0.0, 1.0, -1.0).to(signs.dtype)
+        gains = squares - signs * pull
+        best, index = gains.max(1)
+        flipped = signs.clone()
+        flipped[rows, index] = -flipped[rows, index]
+        is_stuck = (turned == signs).all(1, keepdim=True)
+        helps = (best > 1e-12 * squares.sum())[:, None]
+        if bool((is_stuck & ~helps).all()):
+            break
+        signs = torch.where(is_stuck, torch.where(helps, flipped, signs), turned)
+    values = torch.linalg.vector_norm(signs @ jacobian.T, dim=1)
+    return signs[int(values.argmax())]
+
+
 def _jacobian(network: Network, slopes: dict[int, Tensor]) -> Tensor:
     """Return J, shape (num_outputs, num_inputs), for the slopes of one point."""
-    count = network.num_outputs
-    v = torch.zeros(count, *network.in_shape, dtype=torch.float64, requires_grad=True)
-    output = run(network, v, lambda site, dy: slopes[site] * dy, shift=False)
-    (rows,) = torch.autograd.grad(output.flatten(1).diagonal().sum(), v)
-    return rows.flatten(1)
+    inputs, outputs = network.num_inputs, network.num_outputs
+
+    def push(v: Tensor) -> Tensor:
+        v = v.reshape(-1, *network.in_shape)
+        moved = run(network, v, lambda site, dy: slopes[site] * dy, shift=False)
+        return moved.flatten(1)
+
+    if inputs < outputs:
+        return push(torch.eye(inputs, dtype=torch.float64)).T
+    v = torch.zeros(outputs, inputs, dtype=torch.float64, requires_grad=True)
+    (rows,) = torch.autograd.grad(push(v).diagonal().sum(), v)
+    return rows
 
 
 def polish(problem: LipschitzProblem, x: Tensor, *, max_steps: int = 100) -> Tensor:
@@ -150,11 +191,20 @@ def lay_pair(
     low, high = _region(network, x, v, reach)
     if not high > low:
         low, high = -reach, reach
-    pairs = [
-        _pair(problem, x[0] + share * low * v[0], x[0] + share * high * v[0])
-        for share in (_SHARES[:1] if is_linear else _SHARES)
+    if is_linear:
+        return _pair(problem, x[0] + _INSIDE * low * v[0], x[0] + _INSIDE * high * v[0])
+    ends = [(share * low, share * high) for share in (_INSIDE, *_SHARES)]
+    ends += [(-share * reach, share * reach) for share in _SHARES]
+    pairs = [_pair(problem, x[0] + a * v[0], x[0] + b * v[0]) for a, b in ends]
+    best = max(pairs, key=lambda pair: pair.quotient)
+    # A kink may be so close that plain differences of such a pair are all rounding.
+    lengths = [b - a for a, b in ends]
+    wide = [
+        pair
+        for pair, length in zip(pairs, lengths, strict=True)
+        if length > _WIDE * reach and pair.quotient >= (1 - _WORTH) * best.quotient
     ]
-    return max(pairs, key=lambda pair: pair.quotient)
+    return max(wide, key=lambda pair: pair.quotient, default=best)
 
 
 def _pair(problem: LipschitzProblem, x: Tensor, x_prime: Tensor) -> PairWitness:

@@ -8,16 +8,16 @@ from typing import Literal, final, get_args
 from tacit.bracket import Bound, Bracket
 from tacit.errors import InputError
 from tacit.iterate import Observer
-from tacit.lipschitz.balancing import balance
 from tacit.lipschitz.certificate import Certificate
-from tacit.lipschitz.elimination import eclipse_bound, elimination_bound
+from tacit.lipschitz.closed_form.balancing import balance
+from tacit.lipschitz.closed_form.elimination import eclipse_bound, elimination_bound
+from tacit.lipschitz.closed_form.loop_transform import lip_lt_bound
+from tacit.lipschitz.closed_form.products import product_bound
 from tacit.lipschitz.lifted_bound import LiftedResult, lifted_bound
-from tacit.lipschitz.loop_transform import lip_lt_bound
 from tacit.lipschitz.lower import search_lower
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.pair import PairWitness
 from tacit.lipschitz.problem import LipschitzProblem, Norm, margin
-from tacit.lipschitz.products import product_bound
 from tacit.lipschitz.sweep import sweep
 from tacit.rng import make_generator
 

@@ -6,6 +6,7 @@ cones. In the plane cones are sectors of the circle, so all of them can be visit
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import final
 
 import torch
@@ -23,8 +24,14 @@ from tacit.lipschitz.segment import lay_pair
 
 _MAX_ENTRIES = 2**23  # numbers of one block of a run; bounds memory
 
-# Angles closer than this are taken as one: they cannot be told apart in float64.
-_SAME_ANGLE = 1e-14
+# Angles closer than this cannot be put in order in float64. They count as one if they
+# are equal exactly; else a cone between them could be missed, and the sweep declines.
+_SAME_ANGLE = 1e-13
+
+_TOO_CLOSE = (
+    "angles at which neurons switch must be 1e-13 apart or exactly equal for the "
+    "angular sweep; got two that are closer; use the lifted network instead"
+)
 
 
 @final
@@ -64,13 +71,15 @@ def sweep(problem: LipschitzProblem) -> Bracket:
     Raises
     ------
     InputError
-        If the network has not two inputs, a bias, or another activation.
+        If the network has not two inputs, a bias, or another activation, or if two
+        of its angles differ by too little to be put in order.
 
     Notes
     -----
     Cost for one hidden layer of N neurons: a sort of 2N angles. Deeper, with K sectors
-    in the end: 2K runs of the network per site. Angles less than 1e-14 apart count as
-    one.
+    in the end: 2K runs of the network per site. Deep networks of only a few neurons
+    per layer are often declined: where one neuron depends on a single other one, both
+    switch at the same angle, which rounding hides.
 
     Examples
     --------
@@ -127,6 +136,7 @@ def _sweep_shallow(network: Network, norm: Norm) -> _Sectors:
     activation = network.activations[0]
     moves = (inner != 0.0).any(1)
     inner, outer = inner[moves], outer[:, moves]
+    _check_order(inner)
     # a cos + b sin changes sign at the two angles of +-(-b, a): upward first.
     up = torch.atan2(-inner[:, 0], inner[:, 1]) % (2 * math.pi)
     angles = torch.cat((up, (up + math.pi) % (2 * math.pi)))
@@ -163,6 +173,19 @@ def _sweep_shallow(network: Network, norm: Norm) -> _Sectors:
     return _merge(start, end, torch.cat(values))
 
 
+def _check_order(inner: Tensor) -> None:
+    """Refuse lines through the origin that are all but parallel."""
+    angles, order = torch.sort(torch.atan2(-inner[:, 0], inner[:, 1]) % math.pi)
+    if angles.numel() < 2:
+        return
+    gaps = torch.diff(angles, append=angles[:1] + math.pi)
+    for index in torch.nonzero(gaps <= _SAME_ANGLE).flatten().tolist():
+        pair = inner[order.roll(-index)[:2]].tolist()
+        (a, b), (c, d) = ([Fraction(x) for x in row] for row in pair)
+        if a * d != b * c:
+            raise InputError(_TOO_CLOSE)
+
+
 def _merge(start: Tensor, end: Tensor, value: Tensor) -> _Sectors:
     """Drop sectors too narrow to be told from one angle."""
     keep = end - start > _SAME_ANGLE
@@ -171,21 +194,50 @@ def _merge(start: Tensor, end: Tensor, value: Tensor) -> _Sectors:
 
 def _sweep_deep(network: Network, norm: Norm) -> _Sectors:
     """Refine the sectors site by site, then take the norm on each."""
-    angles = torch.arange(4, dtype=torch.float64) * (math.pi / 2)
+    quarters = torch.arange(4, dtype=torch.float64) * (math.pi / 2)
+    first, crossings = _first_crossings(network)
+    angles = _distinct(torch.cat((quarters, crossings)))
     for site in range(1, len(network.activations) + 1):
-        found = [angles]
+        if site in first:
+            continue
+        found = [crossings]
         for start, end in _blocks_of(network, angles):
             y = _propagate(network, start, end)[site]
             found.append(_crossings(y, start, end))
-        angles = torch.sort(torch.cat(found)).values
-        fresh = torch.diff(angles, prepend=angles[-1:] - 2 * math.pi) > _SAME_ANGLE
-        angles = angles[fresh]
+        crossings = torch.sort(torch.cat(found)).values
+        gaps = torch.diff(crossings, append=crossings[:1] + 2 * math.pi)
+        if bool((gaps <= _SAME_ANGLE).any()):
+            raise InputError(_TOO_CLOSE)
+        angles = _distinct(torch.cat((quarters, crossings)))
     parts = [
         (start, end, _norms(_propagate(network, start, end)[0].transpose(1, 2), norm))
         for start, end in _blocks_of(network, angles)
     ]
     start, end, value = (torch.cat(column) for column in zip(*parts, strict=True))
     return _Sectors(start=start, end=end, value=value)
+
+
+def _first_crossings(network: Network) -> tuple[set[int], Tensor]:
+    """Return the sites fed by the input alone and the angles at which they switch.
+
+    Their weights are known exactly, so equal lines can be told from close ones.
+    """
+    inner = range(1, len(network.activations) + 1)
+    first = {t for t in inner if {s for u, s in network.links if u == t} == {0}}
+    blocks = dense_blocks(network)
+    none = torch.zeros(0, 2, dtype=torch.float64)
+    rows = torch.cat([none, *(blocks[site, 0] for site in sorted(first))])
+    rows = rows[(rows != 0.0).any(1)]
+    _check_order(rows)
+    up = torch.atan2(-rows[:, 0], rows[:, 1]) % (2 * math.pi)
+    return first, _distinct(torch.cat((up, (up + math.pi) % (2 * math.pi))))
+
+
+def _distinct(angles: Tensor) -> Tensor:
+    """Sort, and keep one of those that cannot be told apart."""
+    angles = torch.sort(angles).values
+    before = torch.cat((angles[-1:] - 2 * math.pi, angles[:-1]))
+    return angles[angles - before > _SAME_ANGLE]
 
 
 def _blocks_of(network: Network, angles: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -1,0 +1,135 @@
+"""A result in words, as a table and as JSON."""
+
+import math
+from importlib.metadata import version
+
+import torch
+from rich import box
+from rich.table import Table
+
+from tacit.errors import Status
+from tacit.lipschitz.network import Network
+from tacit.lipschitz.predict import Prediction
+from tacit.lipschitz.solve import LipschitzResult
+
+
+def describe(result: LipschitzResult) -> str:
+    """Return what was bounded: ``f``, or the margin ``f[i] - f[j]``."""
+    return "f" if result.outputs is None else "f[{}] - f[{}]".format(*result.outputs)
+
+
+def make_table(result: LipschitzResult, predictions: tuple[Prediction, ...]) -> Table:
+    """Return every bound, smallest first, and the predictions; fits 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(
+        "method",
+        overflow="fold",
+        min_width=max((len(bound.method) for bound in result.bounds), default=0),
+    )
+    table.add_column("side", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("how known", overflow="fold")
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for bound in sorted(result.bounds, key=lambda bound: bound.value):
+        known = "reached" if bound.side == "lower" else "proved"
+        table.add_row(
+            bound.method,
+            bound.side,
+            f"{bound.value:.7g}",
+            f"{known}, {bound.arithmetic}" + _failing(bound.failure_probability),
+            "" if bound.seconds is None else f"{bound.seconds:.2f}",
+        )
+    for prediction in predictions:
+        table.add_row(
+            prediction.name,
+            "predicted",
+            f"{prediction.value:.7g}",
+            prediction.certainty + _failing(prediction.failure_probability),
+            "",
+        )
+    return table
+
+
+def _failing(probability: float) -> str:
+    return f", fails with probability {probability:.0e}" if probability else ""
+
+
+def notes(result: LipschitzResult) -> list[str]:
+    """Return what a reader of the bracket should know besides."""
+    lifted = result.lifted
+    if lifted is None or lifted.bound is None:
+        return ["no multipliers were accepted: the bound has no certificate file"]
+    found: list[str] = []
+    upper = result.bracket.upper
+    if upper.value < lifted.bound.value:
+        found.append(
+            f"the certificate file proves {lifted.bound.value:.7g}; the smaller bound "
+            f"({upper.method}) has no file"
+        )
+    if lifted.status is not Status.CONVERGED:
+        found.append(f"the certified gap is {lifted.gap:.1e}: {lifted.status.advice}")
+    return found
+
+
+def to_json(
+    network: Network,
+    title: str,
+    result: LipschitzResult,
+    predictions: tuple[Prediction, ...],
+    witness: str | None,
+) -> dict[str, object]:
+    """Return the machine-readable result; its keys are stable.
+
+    A number that is not finite becomes None. ``network`` is the one given, of which
+    ``result`` may bound a margin.
+    """
+    bracket = result.bracket
+    proved = result.lifted.bound if result.lifted else None
+    return {
+        "lower": _finite(bracket.lower.value),
+        "upper": _finite(bracket.upper.value),
+        "ratio": _finite(bracket.ratio),
+        "norm": result.problem.norm,
+        "scope": "global",
+        "arithmetic": bracket.upper.arithmetic,
+        "failure_probability": bracket.upper.failure_probability,
+        "margin": result.outputs,
+        "methods": [
+            {
+                "name": bound.method,
+                "side": bound.side,
+                "value": _finite(bound.value),
+                "seconds": bound.seconds,
+                "arithmetic": bound.arithmetic,
+            }
+            for bound in result.bounds
+        ],
+        "predictions": [
+            {
+                "name": p.name,
+                "value": _finite(p.value),
+                "certainty": p.certainty,
+                "failure_probability": p.failure_probability,
+                "source": p.source,
+                "note": p.note,
+            }
+            for p in predictions
+        ],
+        "witness": witness,
+        "witness_upper": None if proved is None else _finite(proved.value),
+        "network": {
+            "name": title,
+            "digest": result.digest,
+            "inputs": network.num_inputs,
+            "outputs": network.num_outputs,
+            "neurons": network.num_neurons,
+            "parameters": network.num_parameters,
+        },
+        "seconds": result.seconds,
+        "version": version("tacit"),
+        "torch": torch.__version__,
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

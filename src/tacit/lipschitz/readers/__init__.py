@@ -1,0 +1,1 @@
+"""Networks from PyTorch modules, programs and ONNX files, each import checked."""
