@@ -1,6 +1,7 @@
 # Needs nothing but Python 3.11 or newer and make; everything else goes into .venv.
 #   make demo     bracket of a small network: figure and JSON in build/demo
 #   make test     format, lint, types, import contracts, tests, coverage
+#   make bench    our bounds against CVXPY's solvers; BENCH='--cases he-1x50' for less
 #   make format   put the source into its one format
 #   make clean    remove .venv, build and caches
 
@@ -19,7 +20,7 @@ test: export MKL_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: export NO_SKIPS := 1
 
-.PHONY: demo test format clean
+.PHONY: demo test bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.package
@@ -34,6 +35,9 @@ test: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --cov
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/lipschitz.py --json build/bench.json $(BENCH)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format

@@ -158,6 +158,7 @@ class Case:
     build: Callable[[torch.Generator], Network]
     norm: Norm = "l2"
     peers: bool = True
+    rtol: float = 1e-4
 
 
 def _he(*sizes: int, norm: Norm = "l2") -> Case:
@@ -169,10 +170,10 @@ CASES: dict[str, Case] = {
     **{f"he-2x{n}": _he(50, n, n, 1) for n in (50, 100, 200, 500, 1000)},
     "he-784-3x1000-10": _he(784, 1000, 1000, 1000, 10),
     "linf-784-256-1": _he(784, 256, 1, norm="linf"),
-    "uniform-100x100": Case(build=lambda g: uniform_norm_chain(100, 100, g)),
-    "conv-28": Case(build=conv_28, peers=False),
-    "conv-32": Case(build=conv_32, peers=False),
-    "residual-conv": Case(build=residual_conv, peers=False),
+    "uniform-100x100": Case(build=lambda g: uniform_norm_chain(100, 100, g), rtol=1e-2),
+    "conv-28": Case(build=conv_28, peers=False, rtol=1e-3),
+    "conv-32": Case(build=conv_32, peers=False, rtol=1e-2),
+    "residual-conv": Case(build=residual_conv, peers=False, rtol=1e-3),
 }
 
 
@@ -251,9 +252,21 @@ def worker(case_name: str, solver: str, options: argparse.Namespace) -> dict[str
     network = case.build(make_generator(options.seed, case_name))
     layers = [node.layer for node in network.nodes]
     weights = [layer.weight.numpy() for layer in layers if isinstance(layer, Dense)]
+    rtol = options.rtol or case.rtol
+    # Libraries load parts of themselves on first use; that is not what is compared.
+    small = he_chain((2, 3, 1), make_generator(0))
+    if solver == OURS:
+        solve_ours(small, case.norm, options.seed, rtol)
+    else:
+        small_weights = [
+            node.layer.weight.numpy()
+            for node in small.nodes
+            if isinstance(node.layer, Dense)
+        ]
+        solve_peer(small_weights, case.norm, solver)
     start, cpu_start = time.perf_counter(), time.process_time()
     if solver == OURS:
-        result = solve_ours(network, case.norm, options.seed, options.rtol)
+        result = solve_ours(network, case.norm, options.seed, rtol)
     else:
         result = solve_peer(weights, case.norm, solver)
     result["seconds"] = time.perf_counter() - start
@@ -370,7 +383,12 @@ def main() -> None:
     parser.add_argument("--solvers", nargs="+", choices=solvers, default=solvers)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="for both sides")
-    parser.add_argument("--rtol", type=float, default=1e-4, help="certified gap, ours")
+    parser.add_argument(
+        "--rtol",
+        type=float,
+        default=0.0,
+        help="certified gap, ours; 0: the gap of the case",
+    )
     parser.add_argument("--limit", type=float, default=300.0, help="seconds per solve")
     parser.add_argument("--memory-gb", type=float, default=16.0, help="per solve")
     parser.add_argument("--json", type=Path, help="file for records and machine facts")
@@ -391,6 +409,7 @@ def main() -> None:
             console.log(name, solver, records[-1]["status"], records[-1].get("seconds"))
             if options.json:
                 content = {"facts": machine_facts(options.threads), "records": records}
+                options.json.parent.mkdir(parents=True, exist_ok=True)
                 options.json.write_text(json.dumps(content, indent=1))
     console.print(table(records))
 

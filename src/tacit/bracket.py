@@ -42,6 +42,12 @@ class Bound:
     ------
     InputError
         If the value is NaN or the failure probability contradicts the arithmetic.
+
+    Examples
+    --------
+    >>> from tacit.bracket import Bound
+    >>> Bound(value=1.5, side="upper", method="product of layer norms").arithmetic
+    'float'
     """
 
     value: float

@@ -39,7 +39,14 @@ class BracketError(TacitError, RuntimeError):
 
 
 class Status(Enum):
-    """How an iteration ended; the value is the advice shown to a person."""
+    """How an iteration ended; the value is the advice shown to a person.
+
+    Examples
+    --------
+    >>> from tacit.errors import Status
+    >>> Status.CONVERGED.advice
+    'the stopping rule was met'
+    """
 
     CONVERGED = "the stopping rule was met"
     MAX_STEPS = "the step limit was reached first; raise max_steps for a tighter result"

@@ -18,6 +18,7 @@ from tacit.errors import InputError, ShapeError
 
 EPS = torch.finfo(torch.float64).eps
 _CHECK_EVERY = 5  # Lanczos steps between two looks at the bound
+_NUM_HALVINGS = 50  # of an interval whose ends differ by a factor of two at most
 _MAX_PASSES = 4  # of orthogonalisation; two are enough unless nothing is left
 
 
@@ -238,6 +239,14 @@ def lanczos_max_eigenvalue(
     )
 
 
+def _norm(vector: Tensor) -> float:
+    """Return the length, also where its square is no float64."""
+    largest = float(vector.abs().max())
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    return largest * float(torch.linalg.vector_norm(vector / largest))
+
+
 @final
 class _Run:
     """One Lanczos run: the basis and the tridiagonal coefficients so far."""
@@ -271,15 +280,15 @@ class _Run:
         if self.betas:
             image = image - self.betas[-1] * self.basis[self.num_steps - 2]
         known = self.basis[: self.num_steps]
-        before = beta = float(torch.linalg.vector_norm(image))
+        before = beta = _norm(image)
         for _ in range(_MAX_PASSES):
             image = image - known.T @ (known @ image)
-            beta = float(torch.linalg.vector_norm(image))
+            beta = _norm(image)
             if beta > 0.5 * before:  # hardly anything was left to take out
                 break
             before = beta
-        else:
-            beta = 0.0  # errors along the known vectors, and nothing else
+        else:  # errors along the known vectors and nothing else, or an overflow
+            beta = 0.0 if math.isfinite(beta) else beta
         # Anything else, be it a rounding error, is a direction like any other: a small
         # beta does not prove that the start held enough of the top vector.
         self.is_exhausted = beta == 0.0
@@ -301,7 +310,8 @@ class _Run:
         before, now, total = 0.0, 1.0, 1.0
         for j, alpha in enumerate(self.alphas):
             previous = self.betas[j - 1] if j else 0.0
-            before, now = now, ((t - alpha) * now - previous * before) / self.betas[j]
+            beta = self.betas[j]
+            before, now = now, (t - alpha) / beta * now - previous / beta * before
             total += now * now
             if total >= limit:
                 return True
@@ -315,10 +325,8 @@ class _Run:
             low, high = high, 2.0 * high
             if high >= 1e6 * value:
                 return math.inf
-        while high - low > 1e-14 * high:
+        for _ in range(_NUM_HALVINGS):
             middle = (low + high) / 2.0
-            if not low < middle < high:
-                break
             if self.is_beyond(middle, limit):
                 high = middle
             else:

@@ -7,7 +7,6 @@ import torch
 from tacit.errors import InputError
 from tacit.lipschitz.ensemble import BiasName, random_network
 from tacit.lipschitz.layers import Activation, Dense
-from tacit.lipschitz.lower import search_lower
 from tacit.lipschitz.network import Network, chain, run
 from tacit.lipschitz.predict import (
     ensemble_bound,
@@ -19,7 +18,8 @@ from tacit.lipschitz.predict import (
     typical_scale,
 )
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm
-from tacit.lipschitz.sweep import sweep
+from tacit.lipschitz.reached.lower import search_lower
+from tacit.lipschitz.reached.sweep import sweep
 from tacit.rng import make_generator
 
 

@@ -33,9 +33,9 @@ from tacit.errors import CertificateError
 from tacit.lipschitz import certify as certify_module
 from tacit.lipschitz.certify import Multipliers, certify
 from tacit.lipschitz.lifted_bound import lifted_bound
-from tacit.lipschitz.lower import search_lower
 from tacit.lipschitz.network import Network, chain
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm
+from tacit.lipschitz.reached.lower import search_lower
 from tacit.lipschitz.solve import lipschitz_bracket
 from tacit.rng import make_generator
 

@@ -99,7 +99,7 @@ def _draw_bounds(
             # Zero and infinity have no place on a logarithmic axis: named at its ends.
             f"{value:.4g}" if is_inside else f"{value:g} (off the axis)",
             (place, height),
-            xytext=(0, 6),
+            xytext=(0 if is_inside else 4 if place == low else -4, 6),
             textcoords="offset points",
             ha="center" if is_inside else "left" if place == low else "right",
             fontsize=8,
@@ -126,7 +126,12 @@ def _set_limits(axes: Axes, values: list[float]) -> None:
     room = max((high / low) ** 0.15, 1.05)
     axes.set_xlim(low / room, high * room)
     if high < 100 * low:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        is_narrow = high < 10 * low
+        axes.xaxis.set_major_locator(
+            MaxNLocator(6, steps=[1, 2, 5, 10])
+            if is_narrow
+            else LogLocator(subs=(1, 2, 3, 5))
+        )
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -134,9 +139,9 @@ def _set_limits(axes: Axes, values: list[float]) -> None:
 def _draw_growth(axes: Axes, result: LipschitzResult) -> None:
     problem = result.problem
     curves = [("product of layer norms", product_growth(result), _UPPER, "s--")]
-    if result.lifted is not None and len(result.lifted.amplitudes) > 1:
-        values = (1.0, *result.lifted.amplitudes[1:])
-        curves.append(("lifted network", values, _LIFTED, "D-"))
+    lifted = () if result.lifted is None else result.lifted.amplitudes
+    if len(lifted) > 1 and problem.norm != "l1":  # for l1 they are those of l2 inputs
+        curves.append(("lifted network", (1.0, *lifted[1:]), _LIFTED, "D-"))
     curves.append(("pair of inputs found", reached_growth(result), _LOWER, "o-"))
     for name, values, color, style in curves:
         axes.plot(

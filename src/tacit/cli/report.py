@@ -12,6 +12,9 @@ from tacit.lipschitz.network import Network
 from tacit.lipschitz.predict import Prediction
 from tacit.lipschitz.solve import LipschitzResult
 
+# Two bounds closer than this look the same in a table of seven digits.
+_VISIBLE = 1e-6
+
 
 def describe(result: LipschitzResult) -> str:
     """Return what was bounded: ``f``, or the margin ``f[i] - f[j]``."""
@@ -61,13 +64,14 @@ def notes(result: LipschitzResult) -> list[str]:
         return ["no multipliers were accepted: the bound has no certificate file"]
     found: list[str] = []
     upper = result.bracket.upper
-    if upper.value < lifted.bound.value:
+    if upper.value * (1.0 + _VISIBLE) < lifted.bound.value:
         found.append(
-            f"the certificate file proves {lifted.bound.value:.7g}; the smaller bound "
-            f"({upper.method}) has no file"
+            f"a certificate file proves {lifted.bound.value:.7g}; for the smaller bound "
+            f"({upper.method}) there is none"
         )
     if lifted.status is not Status.CONVERGED:
-        found.append(f"the certified gap is {lifted.gap:.1e}: {lifted.status.advice}")
+        gap = f"{lifted.gap:.1e}" if math.isfinite(lifted.gap) else "not known"
+        found.append(f"the certified gap is {gap}: {lifted.status.advice}")
     return found
 
 

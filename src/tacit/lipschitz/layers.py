@@ -301,6 +301,12 @@ class Activation:
     parameter : float
         Negative slope of ``leaky_relu``, alpha of ``elu``, beta of ``softplus``;
         unused by the others.
+
+    Examples
+    --------
+    >>> from tacit.lipschitz.layers import Activation
+    >>> Activation(kind="leaky_relu", parameter=0.1).slopes
+    (0.1, 1.0)
     """
 
     kind: str

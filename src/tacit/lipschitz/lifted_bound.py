@@ -34,7 +34,7 @@ _FIRST_CHECK, _CHECK_GROWTH = 20, 1.3
 # A step that raises the value by less than this share of rtol counts as idle; one
 # run for each, with more columns from run to run as long as they help.
 _STALL_SHARES = (1e-5, 1e-6, 1e-7)
-_QUICK_WORK = 2e10  # multiplications
+_QUICK_WORK = 5e9  # multiplications
 # A trial of multipliers gives up sooner than the final check does.
 _FAILURE_PROBABILITY, _TRIAL_STEPS, _FINAL_STEPS = 1e-9, 400, 1500
 
@@ -86,7 +86,7 @@ def lifted_bound(
     problem: LipschitzProblem,
     *,
     generator: torch.Generator,
-    rtol: float = 1e-4,
+    rtol: float | None = None,
     max_steps: int = 3000,
     search_rank: int | None = None,
     search_dtype: torch.dtype = torch.float64,
@@ -101,8 +101,9 @@ def lifted_bound(
         Network and input norm.
     generator : torch.Generator
         Draws the start, and the start of Lanczos where elimination does not fit.
-    rtol : float
-        Stop at this relative gap between the certified bound and the lifted value.
+    rtol : float or None
+        Stop at this relative gap between the certified bound and the lifted value;
+        None: 1e-4, or 1e-2 for networks of more than 10,000 neurons.
     max_steps : int
         Limit of forward-backward passes of one run.
     search_rank : int or None
@@ -136,7 +137,7 @@ def lifted_bound(
         raise InputError(f"search_rank must be at least 1; got {search_rank}")
     search = _Search(
         generator=generator,
-        rtol=rtol,
+        rtol=default_rtol(problem.network) if rtol is None else rtol,
         max_steps=max_steps,
         search_rank=search_rank or lift.default_search_rank(problem.network),
         dtype=search_dtype,
@@ -152,6 +153,11 @@ def lifted_bound(
     plain = LipschitzProblem(network=problem.network)
     result = _certified(problem, _run(plain, search, None), None, generator)
     return replace(result, lifted_value=0.0)  # that of l2 says nothing about l1
+
+
+def default_rtol(network: Network) -> float:
+    """Return the gap at which a search stops unless told otherwise."""
+    return 1e-4 if network.num_neurons <= 10_000 else 1e-2
 
 
 def _is_quickly_eliminable(network: Network) -> bool:

@@ -69,6 +69,12 @@ class Network:
         Shape of one input sample.
     nodes : tuple of Node
         In topological order; every node but the last is used by a later one.
+
+    Examples
+    --------
+    >>> network = chain([(torch.ones(2, 3), None, Activation(kind="relu"))])
+    >>> network.num_inputs, network.num_neurons, network.num_parameters
+    (3, 2, 6)
     """
 
     in_shape: Shape
@@ -366,10 +372,6 @@ def chain(layers: Iterable[tuple[Tensor, Tensor | None, Activation | None]]) -> 
     layers : iterable of (weight, bias or None, activation or None)
         ``weight`` of shape (out, in), ``bias`` of shape (out,).
 
-    Returns
-    -------
-    Network
-
     Raises
     ------
     InputError, ShapeError
@@ -377,8 +379,6 @@ def chain(layers: Iterable[tuple[Tensor, Tensor | None, Activation | None]]) -> 
 
     Examples
     --------
-    >>> import torch
-    >>> from tacit.lipschitz.layers import Activation
     >>> relu = Activation(kind="relu")
     >>> net = chain([(torch.eye(3), None, relu), (torch.ones(1, 3), None, None)])
     >>> net.num_neurons, net.out_shape

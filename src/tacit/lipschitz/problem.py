@@ -33,6 +33,15 @@ class LipschitzProblem:
     ------
     InputError
         If the norm is none of the three.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tacit.lipschitz.network import chain
+    >>> from tacit.lipschitz.problem import LipschitzProblem
+    >>> problem = LipschitzProblem(network=chain([(torch.eye(2), None, None)]))
+    >>> problem.norm
+    'l2'
     """
 
     network: Network

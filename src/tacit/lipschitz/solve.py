@@ -14,11 +14,11 @@ from tacit.lipschitz.closed_form.elimination import eclipse_bound, elimination_b
 from tacit.lipschitz.closed_form.loop_transform import lip_lt_bound
 from tacit.lipschitz.closed_form.products import product_bound
 from tacit.lipschitz.lifted_bound import LiftedResult, lifted_bound
-from tacit.lipschitz.lower import search_lower
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.pair import PairWitness
 from tacit.lipschitz.problem import LipschitzProblem, Norm, margin
-from tacit.lipschitz.sweep import sweep
+from tacit.lipschitz.reached.lower import search_lower
+from tacit.lipschitz.reached.sweep import sweep
 from tacit.rng import make_generator
 
 Method = Literal["ascent", "sweep", "product", "lip_lt", "eclipse", "lifted"]
@@ -47,6 +47,15 @@ class LipschitzResult:
         Details of the lifted network's run.
     seconds : float
         Wall-clock time of the whole.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tacit.lipschitz.network import chain
+    >>> from tacit.lipschitz.solve import lipschitz_bracket
+    >>> result = lipschitz_bracket(chain([(torch.eye(2), None, None)]))
+    >>> result.outputs is None, len(result.pair.x), len(result.bounds) > 2
+    (True, 2, True)
     """
 
     problem: LipschitzProblem = field(repr=False)
@@ -59,7 +68,13 @@ class LipschitzResult:
 
     @property
     def pair(self) -> PairWitness:
-        """The two inputs whose difference quotient is the lower bound."""
+        """The two inputs whose difference quotient is the lower bound.
+
+        Raises
+        ------
+        InputError
+            If the lower bound carries none.
+        """
         witness = self.bracket.lower.witness
         if not isinstance(witness, PairWitness):
             raise InputError("the lower bound of this result carries no pair of inputs")
@@ -94,7 +109,7 @@ def lipschitz_bracket(
     outputs: tuple[int, int] | None = None,
     methods: Sequence[Method] = METHODS,
     seed: int = 0,
-    rtol: float = 1e-4,
+    rtol: float | None = None,
     max_steps: int = 3000,
     search_rank: int | None = None,
     on_method: Callable[[Method], None] | None = None,
@@ -116,8 +131,9 @@ def lipschitz_bracket(
         Any of ``METHODS``; those that do not apply to the network are passed over.
     seed : int
         Of all random draws.
-    rtol : float
-        Relative certified gap at which the lifted network's search stops.
+    rtol : float or None
+        Relative certified gap at which the lifted network's search stops; None: 1e-4,
+        or 1e-2 for networks of more than 10,000 neurons.
     max_steps : int
         Limit of its forward-backward passes.
     search_rank : int or None

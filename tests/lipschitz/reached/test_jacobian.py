@@ -5,7 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tacit.lipschitz.jacobian import (
+from tacit.lipschitz.layers import PIECEWISE_LINEAR_KINDS, Activation
+from tacit.lipschitz.network import Network, chain, run
+from tacit.lipschitz.pair import derivative, measure
+from tacit.lipschitz.problem import NORMS, Norm
+from tacit.lipschitz.reached.jacobian import (
     dual,
     power_step,
     quotients,
@@ -15,10 +19,6 @@ from tacit.lipschitz.jacobian import (
     true_slopes,
     unit,
 )
-from tacit.lipschitz.layers import PIECEWISE_LINEAR_KINDS, Activation
-from tacit.lipschitz.network import Network, chain, run
-from tacit.lipschitz.pair import derivative, measure
-from tacit.lipschitz.problem import NORMS, Norm
 from tacit.rng import make_generator
 
 

@@ -17,11 +17,11 @@ from tacit.lipschitz.layers import (
     Reshape,
     Shift,
 )
-from tacit.lipschitz.lower import search_lower
 from tacit.lipschitz.network import Network, chain, make_network, run
 from tacit.lipschitz.pair import PairWitness, evaluate_pair
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm
-from tacit.lipschitz.sweep import sweep
+from tacit.lipschitz.reached.lower import search_lower
+from tacit.lipschitz.reached.sweep import sweep
 from tacit.rng import make_generator
 
 ORDER = {"l2": 2.0, "linf": math.inf, "l1": 1.0}

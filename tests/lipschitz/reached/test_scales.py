@@ -4,7 +4,7 @@ from torch import Tensor
 
 from tacit.lipschitz.layers import Activation
 from tacit.lipschitz.network import Network, chain
-from tacit.lipschitz.scales import natural_radius, typical_sizes
+from tacit.lipschitz.reached.scales import natural_radius, typical_sizes
 from tacit.rng import make_generator
 
 

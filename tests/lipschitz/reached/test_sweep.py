@@ -11,7 +11,7 @@ from tacit.lipschitz.layers import Activation, Add, Conv, Dense, Layer, Reshape
 from tacit.lipschitz.network import Network, chain, make_network, run
 from tacit.lipschitz.pair import PairWitness, evaluate_pair
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm
-from tacit.lipschitz.sweep import sweep
+from tacit.lipschitz.reached.sweep import sweep
 from tacit.rng import make_generator
 
 

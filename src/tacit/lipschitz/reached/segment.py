@@ -5,7 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from tacit.lipschitz.jacobian import (
+from tacit.lipschitz.network import Network, run
+from tacit.lipschitz.pair import KINKS, PairWitness, derivative, evaluate_pair
+from tacit.lipschitz.problem import LipschitzProblem, Norm
+from tacit.lipschitz.reached.jacobian import (
     dual,
     power_step,
     quotients,
@@ -13,9 +16,6 @@ from tacit.lipschitz.jacobian import (
     tangent,
     true_slopes,
 )
-from tacit.lipschitz.network import Network, run
-from tacit.lipschitz.pair import KINKS, PairWitness, derivative, evaluate_pair
-from tacit.lipschitz.problem import LipschitzProblem, Norm
 
 _NUM_DENSE = 64  # inputs or outputs up to which the Jacobian of one point is formed
 _MAX_POWER = 300

@@ -19,8 +19,8 @@ from tacit.lipschitz.layers import Shift
 from tacit.lipschitz.network import Network, run
 from tacit.lipschitz.pair import PairWitness, derivative
 from tacit.lipschitz.problem import LipschitzProblem, Norm
-from tacit.lipschitz.scales import HOMOGENEOUS_KINDS
-from tacit.lipschitz.segment import lay_pair
+from tacit.lipschitz.reached.scales import HOMOGENEOUS_KINDS
+from tacit.lipschitz.reached.segment import lay_pair
 
 _MAX_ENTRIES = 2**23  # numbers of one block of a run; bounds memory
 

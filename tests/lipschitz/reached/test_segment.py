@@ -8,7 +8,7 @@ from tacit.lipschitz.layers import Activation
 from tacit.lipschitz.network import chain, run
 from tacit.lipschitz.pair import evaluate_pair
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm
-from tacit.lipschitz.segment import best_direction, lay_pair, polish
+from tacit.lipschitz.reached.segment import best_direction, lay_pair, polish
 from tacit.rng import make_generator
 
 

@@ -1,10 +1,10 @@
 import torch
 from torch import Tensor
 
-from tacit.lipschitz.flips import climb_by_flips
-from tacit.lipschitz.jacobian import quotients
 from tacit.lipschitz.layers import Activation
 from tacit.lipschitz.network import chain
+from tacit.lipschitz.reached.flips import climb_by_flips
+from tacit.lipschitz.reached.jacobian import quotients
 from tacit.rng import make_generator
 
 

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from tacit.lipschitz.jacobian import quotients, true_slopes
 from tacit.lipschitz.network import Network, run
 from tacit.lipschitz.pair import KINKS
 from tacit.lipschitz.problem import Norm
+from tacit.lipschitz.reached.jacobian import quotients, true_slopes
 
 _BEYOND = (0.05, 0.5)  # how far beyond the kink, relative to the distance before it
 MAX_TRIALS = 512  # steps tried at once; the shortest ones

@@ -14,8 +14,12 @@ from torch import Tensor
 
 from tacit.bracket import Bound
 from tacit.errors import InputError
-from tacit.lipschitz.flips import MAX_TRIALS, climb_by_flips
-from tacit.lipschitz.jacobian import (
+from tacit.lipschitz.layers import Conv, ConvTranspose, Dense
+from tacit.lipschitz.network import Network
+from tacit.lipschitz.pair import PairWitness
+from tacit.lipschitz.problem import LipschitzProblem, Norm
+from tacit.lipschitz.reached.flips import MAX_TRIALS, climb_by_flips
+from tacit.lipschitz.reached.jacobian import (
     dual,
     quotients,
     radii,
@@ -23,12 +27,8 @@ from tacit.lipschitz.jacobian import (
     tangent,
     unit,
 )
-from tacit.lipschitz.layers import Conv, ConvTranspose, Dense
-from tacit.lipschitz.network import Network
-from tacit.lipschitz.pair import PairWitness
-from tacit.lipschitz.problem import LipschitzProblem, Norm
-from tacit.lipschitz.scales import natural_radius, typical_sizes
-from tacit.lipschitz.segment import best_direction, lay_pair, polish
+from tacit.lipschitz.reached.scales import natural_radius, typical_sizes
+from tacit.lipschitz.reached.segment import best_direction, lay_pair, polish
 
 _SHARPEST = 100.0  # in units of 1 / (root mean square pre-activation of the site)
 _SLOWEST = 0.01  # step length at the end of every climb, relative to the input's norm

@@ -1,0 +1,79 @@
+"""Help for the tests of the command line: models, calls in process and as a child."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import pytest
+
+from onnx_models import Step, model, numbers, save
+from tacit.cli.main import run
+
+# The command as it is installed, beside the interpreter.
+SCRIPT = Path(sys.executable).with_name("tacit")
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Outcome:
+    """What a command left: its exit code and its two streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Outcome:
+    """Run a command in this process."""
+    capsys.readouterr()
+    code = run([str(argument) for argument in arguments])
+    streams = capsys.readouterr()
+    return Outcome(code=code, out=streams.out, err=streams.err)
+
+
+def child(*arguments: str | Path, **environment: str) -> Outcome:
+    """Run the installed command in a process of its own."""
+    done = subprocess.run(
+        [SCRIPT, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+    return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def assert_refused(outcome: Outcome, *words: str) -> None:
+    """Hold that the input was refused in one line that has the words."""
+    assert outcome.code == 2, outcome
+    assert outcome.out == ""
+    assert outcome.err.startswith("tacit: ")
+    assert outcome.err.count("\n") == 1, outcome.err
+    assert outcome.err.endswith("\n")
+    assert "Traceback" not in outcome.err
+    missing = [word for word in words if word not in outcome.err]
+    assert not missing, outcome.err
+
+
+def dense_model(
+    path: Path,
+    *widths: int,
+    sizes: tuple[int | str | None, ...] | None = None,
+    **changes: Any,
+) -> Path:
+    """Write an ONNX model of dense layers of these widths with ReLU between them."""
+    steps: list[Step] = []
+    constants: dict[str, Any] = {}
+    value = "x"
+    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        if i:
+            steps.append(("Relu", [value], {}))
+            value = f"v{len(steps) - 1}"
+        constants[f"w{i}"] = numbers(fan_out, fan_in) + 0.1 * i
+        steps.append(("Gemm", [value, f"w{i}"], {"transB": 1}))
+        value = f"v{len(steps) - 1}"
+    constants |= changes
+    return save(model(steps, sizes or (1, widths[0]), constants), path)
