@@ -34,6 +34,8 @@ MAX_FUNCTION_LINES = 60  # without the docstring, which is asked to be thorough
 TESTED_WITH = {
     "__init__.py": "test_public_api.py",
     "*/__init__.py": "test_public_api.py",
+    "lipschitz/gap_search.py": "lipschitz/test_lifted_bound.py",
+    "lipschitz/reduced_form.py": "lipschitz/test_certify.py",
 }
 
 # What a checker of bounds may stand on; everything else could be a search.

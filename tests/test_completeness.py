@@ -18,7 +18,7 @@ LINEAR_LAYERS = [
 # The readers, and the files they share, by the first word of their names.
 READERS = [
     path
-    for path in sorted((SOURCE / "lipschitz").glob("*.py"))
+    for path in sorted((SOURCE / "lipschitz").rglob("*.py"))
     if path.stem.partition("_")[0] in {"aten", "build", "from", "onnx", "read"}
 ]
 
@@ -40,7 +40,7 @@ def test_a_layer_has_a_test_a_reader_and_a_norm(cls: type[Any]) -> None:
     assert cls.__name__ in _names_used(TESTS / "lipschitz" / "test_layers.py")
     made = {name for path in READERS for name in _names_used(path)}
     assert cls.__name__ in made, f"no reader ever makes a {cls.__name__}"
-    norms = SOURCE / "lipschitz" / "layer_norms.py"
+    norms = SOURCE / "lipschitz" / "closed_form" / "layer_norms.py"
     assert cls.__name__ in _names_used(norms), f"no norm bound for {cls.__name__}"
 
 

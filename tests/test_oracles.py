@@ -68,10 +68,12 @@ ENUMERABLE = [
 
 def test_every_layer_and_activation_occurs_in_a_case() -> None:
     layers = [node.layer for network in BUILT.values() for node in network.nodes]
-    missing = {*AbstractLinear.__subclasses__(), Shift} - {
-        type(layer) for layer in layers
-    }
-    assert not missing
+    own = [
+        cls
+        for cls in AbstractLinear.__subclasses__()
+        if cls.__module__.startswith("tacit.")  # tests define layers of their own
+    ]
+    assert not {*own, Shift} - {type(layer) for layer in layers}
     kinds = {layer.kind for layer in layers if isinstance(layer, Activation)}
     assert kinds == set(ACTIVATION_KINDS)
 

@@ -1,4 +1,4 @@
-"""The answer to every question: ``lower <= truth <= upper``, each side with its proof."""
+"""The answer to every question: ``lower <= truth <= upper``, each side proved."""
 
 import math
 from dataclasses import dataclass, field
@@ -61,7 +61,8 @@ class Bound:
     def __post_init__(self) -> None:
         if math.isnan(self.value):
             raise InputError(
-                f"value of the {self.side} bound by {self.method!r} must be a number; got nan"
+                f"value of the {self.side} bound by {self.method!r} must be a number; "
+                "got nan"
             )
         is_probabilistic = self.arithmetic == "probabilistic"
         if (
@@ -69,8 +70,9 @@ class Bound:
             or (self.failure_probability > 0.0) != is_probabilistic
         ):
             raise InputError(
-                "failure_probability must be in (0, 1) for probabilistic arithmetic and 0 "
-                f"otherwise; got {self.failure_probability} with {self.arithmetic!r}"
+                "failure_probability must be in (0, 1) for probabilistic arithmetic "
+                f"and 0 otherwise; got {self.failure_probability} with "
+                f"{self.arithmetic!r}"
             )
 
 
@@ -112,14 +114,14 @@ class Bracket:
         slack = CROSSING_RTOL * min(abs(self.lower.value), abs(self.upper.value))
         if self.lower.value > self.upper.value + slack:
             raise BracketError(
-                f"lower bound {self.lower.value!r} ({self.lower.method}) exceeds upper bound "
-                f"{self.upper.value!r} ({self.upper.method}): this is a bug in tacit, "
-                "please report it with the model that shows it"
+                f"lower bound {self.lower.value!r} ({self.lower.method}) exceeds upper "
+                f"bound {self.upper.value!r} ({self.upper.method}): this is a bug in "
+                "tacit, please report it with the model that shows it"
             )
 
     @property
     def ratio(self) -> float:
-        """``upper / lower`` (1 if both are zero): how many times apart the sides are."""
+        """How far apart the sides are: ``upper / lower``, 1 if they are equal."""
         low, high = self.lower.value, self.upper.value
         if low == high:
             return 1.0

@@ -1,11 +1,33 @@
 """Parsing of the small texts that commands take."""
 
 import math
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import Parameter, Token
 
 from tacit.errors import InputError
 
 # A sample of more numbers would need gigabytes before any bound is computed.
 _MAX_ENTRIES = 10**8
+
+
+def parse_integer(kind: type, tokens: Sequence[Token]) -> int:
+    """Return the integer of an option; a fraction is refused and not rounded.
+
+    Raises
+    ------
+    InputError
+        If the text is no integer.
+    """
+    text = tokens[0].value
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"must be an integer; got {text!r}") from None
+
+
+Integer = Annotated[int, Parameter(converter=parse_integer)]
 
 
 def parse_integers(

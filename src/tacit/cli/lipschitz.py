@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tacit.cli.figure import FIGURES, draw_bracket
-from tacit.cli.inputs import parse_pair, parse_random, parse_shape
-from tacit.cli.report import describe, make_table, notes, to_json
+from tacit.cli.inputs import Integer, parse_pair, parse_random, parse_shape
+from tacit.cli.report import TABLE_WIDTH, describe, make_table, notes, to_json
 from tacit.errors import InputError, Status
 from tacit.io import write_bytes
 from tacit.lipschitz.certificate import save_certificate
@@ -63,8 +63,8 @@ def lipschitz(
     random: str | None = None,
     input_shape: Annotated[str | None, Parameter(name="--input-shape")] = None,
     rtol: float = 1e-4,
-    max_steps: Annotated[int, Parameter(name="--max-steps")] = 3000,
-    seed: int = 0,
+    max_steps: Annotated[Integer, Parameter(name="--max-steps")] = 3000,
+    seed: Integer = 0,
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
     out: Path | None = None,
 ) -> int:
@@ -116,6 +116,8 @@ def lipschitz(
         seed=seed,
     )
     console = Console(highlight=False)
+    if console.width < TABLE_WIDTH:  # lines are broken there, not cut
+        console = Console(highlight=False, width=TABLE_WIDTH)
     written: list[Path] = []
     try:
         _print(console, subject, result)
@@ -273,7 +275,7 @@ def _print(console: Console, subject: _Subject, result: LipschitzResult) -> None
     )
     sizes = ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
     console.print(f"{subject.title}: {sizes}", markup=False, soft_wrap=True)
-    console.print(make_table(result, subject.predictions), width=max(console.width, 80))
+    console.print(make_table(result, subject.predictions))
     bracket = result.bracket
     console.print(
         f"{bracket.lower.value:.7g} <= Lip({describe(result)}, {result.problem.norm}) "

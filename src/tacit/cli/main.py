@@ -1,5 +1,6 @@
 """Entry point of ``tacit``: dispatch, exit codes, and errors in one sentence."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -60,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Exit codes: 0 answered; 2 bad input; 3 a certificate was refused; 130 Ctrl-C or the
     reader of the output went away; 70 a bug in tacit.
     """
+    # Read when torch is imported: its threads would else spin while they wait, which on
+    # a machine shared with others costs many times the work itself.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if isinstance(sys.stdout, TextIOWrapper):
         # A file name that the terminal cannot spell is no reason to lose a result.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -5,13 +5,17 @@ from importlib.metadata import version
 
 import torch
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
+from tacit.bracket import Bound
 from tacit.errors import Status
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.predict import Prediction
 from tacit.lipschitz.solve import LipschitzResult
 
+TABLE_WIDTH = 80
+_METHOD_WIDTH = 30
 # Two bounds closer than this look the same in a table of seven digits.
 _VISIBLE = 1e-6
 
@@ -23,34 +27,46 @@ def describe(result: LipschitzResult) -> str:
 
 def make_table(result: LipschitzResult, predictions: tuple[Prediction, ...]) -> Table:
     """Return every bound, smallest first, and the predictions; fits 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(
-        "method",
-        overflow="fold",
-        min_width=max((len(bound.method) for bound in result.bounds), default=0),
-    )
-    table.add_column("side", no_wrap=True)
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("how known", overflow="fold")
-    table.add_column("seconds", justify="right", no_wrap=True)
-    for bound in sorted(result.bounds, key=lambda bound: bound.value):
-        known = "reached" if bound.side == "lower" else "proved"
-        table.add_row(
-            bound.method,
-            bound.side,
-            f"{bound.value:.7g}",
-            f"{known}, {bound.arithmetic}" + _failing(bound.failure_probability),
-            "" if bound.seconds is None else f"{bound.seconds:.2f}",
-        )
-    for prediction in predictions:
-        table.add_row(
+    rows = [_row(bound) for bound in sorted(result.bounds, key=lambda b: b.value)]
+    rows += [
+        (
             prediction.name,
             "predicted",
             f"{prediction.value:.7g}",
             prediction.certainty + _failing(prediction.failure_probability),
             "",
         )
+        for prediction in predictions
+    ]
+    heads = ("method", "side", "value", "how known", "seconds")
+    widths = [max(len(row[i]) for row in (heads, *rows)) for i in range(len(heads))]
+    # Long words are broken where there is no room for them, and never left out.
+    widths[0] = min(widths[0], _METHOD_WIDTH)
+    room = TABLE_WIDTH - 3 * (len(heads) - 1) - sum(widths) + widths[3]
+    widths[3] = min(widths[3], room)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for head, width in zip(heads, widths, strict=True):
+        is_number = head in ("value", "seconds")
+        table.add_column(
+            head,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            width=width,
+        )
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
     return table
+
+
+def _row(bound: Bound) -> tuple[str, str, str, str, str]:
+    known = "reached" if bound.side == "lower" else "proved"
+    return (
+        bound.method,
+        bound.side,
+        f"{bound.value:.7g}",
+        f"{known}, {bound.arithmetic}" + _failing(bound.failure_probability),
+        "" if bound.seconds is None else f"{bound.seconds:.2f}",
+    )
 
 
 def _failing(probability: float) -> str:
@@ -66,8 +82,8 @@ def notes(result: LipschitzResult) -> list[str]:
     upper = result.bracket.upper
     if upper.value * (1.0 + _VISIBLE) < lifted.bound.value:
         found.append(
-            f"a certificate file proves {lifted.bound.value:.7g}; for the smaller bound "
-            f"({upper.method}) there is none"
+            f"a certificate file proves {lifted.bound.value:.7g}; for the smaller "
+            f"bound ({upper.method}) there is none"
         )
     if lifted.status is not Status.CONVERGED:
         gap = f"{lifted.gap:.1e}" if math.isfinite(lifted.gap) else "not known"

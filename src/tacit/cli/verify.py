@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from tacit.cli.inputs import parse_shape
+from tacit.cli.inputs import Integer, parse_shape
 from tacit.errors import CertificateError
 from tacit.lipschitz.certificate import load_certificate
 from tacit.lipschitz.certificate import verify as verify_certificate
@@ -21,7 +21,7 @@ def verify(
     model: Path,
     /,
     *,
-    seed: int = 0,
+    seed: Integer = 0,
     input_shape: Annotated[str | None, Parameter(name="--input-shape")] = None,
 ) -> int:
     """Re-check a certificate against the model it is about.

@@ -63,7 +63,7 @@ def dense_blocks(network: Network) -> Blocks:
 def formed_blocks(
     network: Network, source: int, targets: set[int]
 ) -> dict[int, Tensor]:
-    """Form the blocks from one source to ``targets`` by pushing the identity through."""
+    """Form the blocks from ``source`` to ``targets`` by pushing the identity."""
     parts: dict[int, list[Tensor]] = {t: [] for t in targets}
     for images in identity_images(network, source):
         for target in targets:

@@ -176,38 +176,27 @@ def lipschitz_bracket(
     problem = LipschitzProblem(network=asked, norm=norm)
     lifted: list[LiftedResult] = []
 
-    def run_lifted() -> list[Bound]:
+    def run_lifted() -> list[Bound | None]:
         generator = make_generator(seed, "lifted")
-        result = lifted_bound(
-            problem,
-            generator=generator,
-            rtol=rtol,
-            max_steps=max_steps,
-            search_rank=search_rank,
-            observers=observers,
+        lifted.append(
+            lifted_bound(
+                problem,
+                generator=generator,
+                rtol=rtol,
+                max_steps=max_steps,
+                search_rank=search_rank,
+                observers=observers,
+            )
         )
-        lifted.append(result)
-        return [] if result.bound is None else [result.bound]
+        return [lifted[0].bound]
 
-    runs: dict[Method, Callable[[], Sequence[Bound | None]]] = {
-        "ascent": lambda: [
-            search_lower(problem, generator=make_generator(seed, "lower"))
-        ],
-        "sweep": lambda: _swept(problem),
-        "product": lambda: _rescaled(product_bound, problem, seed),
-        "lip_lt": lambda: _rescaled(lip_lt_bound, problem, seed),
-        "eclipse": lambda: [eclipse_bound(problem), elimination_bound(problem)],
-        "lifted": run_lifted,
-    }
+    runs = {**_plain_runs(problem, seed), "lifted": run_lifted}
     bounds: list[Bound] = []
     for method in METHODS:
         if method in methods:
             if on_method is not None:
                 on_method(method)
-            begun = time.perf_counter()
-            found = [bound for bound in runs[method]() if bound is not None]
-            seconds = time.perf_counter() - begun
-            bounds += [replace(bound, seconds=seconds) for bound in found]
+            bounds += _timed(runs[method])
     return LipschitzResult(
         problem=problem,
         digest=network.digest,
@@ -217,6 +206,30 @@ def lipschitz_bracket(
         lifted=lifted[0] if lifted else None,
         seconds=time.perf_counter() - started,
     )
+
+
+Run = Callable[[], Sequence[Bound | None]]
+
+
+def _plain_runs(problem: LipschitzProblem, seed: int) -> dict[Method, Run]:
+    """Return what each method but the lifted network does."""
+    return {
+        "ascent": lambda: [
+            search_lower(problem, generator=make_generator(seed, "lower"))
+        ],
+        "sweep": lambda: _swept(problem),
+        "product": lambda: _rescaled(product_bound, problem, seed),
+        "lip_lt": lambda: _rescaled(lip_lt_bound, problem, seed),
+        "eclipse": lambda: [eclipse_bound(problem), elimination_bound(problem)],
+    }
+
+
+def _timed(run: Run) -> list[Bound]:
+    """Return the bounds that a run found, each with the seconds of the run."""
+    begun = time.perf_counter()
+    found = run()
+    seconds = time.perf_counter() - begun
+    return [replace(bound, seconds=seconds) for bound in found if bound is not None]
 
 
 def _rescaled(

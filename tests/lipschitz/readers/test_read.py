@@ -23,7 +23,7 @@ from tacit.lipschitz.readers.read import read_network
 
 pytestmark = pytest.mark.global_rng
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "models"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "models"
 EXPORT = r"torch\.export\.save\(torch\.export\.export\(model\.eval\(\), \(example,\)\)"
 
 

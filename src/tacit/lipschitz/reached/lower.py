@@ -303,10 +303,11 @@ def _smoothed_step(
         )
 
     x, v = x.detach().requires_grad_(), v.detach().requires_grad_()
-    output = tangent(search.fast, x, v, slope)
-    in_x, in_v = torch.autograd.grad(
-        (unit(output.detach()) * output).sum(), (x, v), materialize_grads=True
-    )
+    with torch.enable_grad():
+        output = tangent(search.fast, x, v, slope)
+        in_x, in_v = torch.autograd.grad(
+            (unit(output.detach()) * output).sum(), (x, v), materialize_grads=True
+        )
     return torch.nan_to_num(in_x), dual(search.norm, in_v, v.detach())
 
 
