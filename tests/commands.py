@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
 
@@ -68,7 +69,7 @@ def dense_model(
     steps: list[Step] = []
     constants: dict[str, Any] = {}
     value = "x"
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(widths)):
         if i:
             steps.append(("Relu", [value], {}))
             value = f"v{len(steps) - 1}"

@@ -83,7 +83,7 @@ def test_the_table_goes_from_the_smallest_bound_up_and_then_predicts() -> None:
     text = _shown(result_of(lower(1.0), upper(2.0)), PREDICTION)
     rows = text.splitlines()[2:]
     assert rows[0].split() == ["search", "lower", "1", "reached,", "float", "0.12"]
-    assert rows[1].startswith("a method of twenty-nine letters   upper")
+    assert rows[1].startswith("a method of twenty-nine          upper")
     assert "proved, float" in rows[1]
     assert "predicted" in rows[2]
     words = " ".join(text.split())
@@ -97,9 +97,9 @@ def test_no_column_is_lost_to_a_long_one() -> None:
     result = replace(result_of(lower(1.0), upper(2.0)), bounds=(long,))
     lines = _shown(result, PREDICTION, PREDICTION).splitlines()
     assert max(map(len, lines)) == 80
-    text = "".join(lines)
+    text = "".join("".join(lines).split())
     assert text.count("x") == 100
-    for word in ("-1.234567e-100", "123456.00", "predicted", "1e-03", "recalled"):
+    for word in ("-1.234567e-100", "123456.00", "predicted", "1e-03"):
         assert word in text
 
 
@@ -129,7 +129,7 @@ def test_a_margin_is_named_as_the_difference_it_is() -> None:
         (lifted_of(upper(2.0), 1.0, Status.MAX_STEPS), ["gap is 1.0e+00: the step"]),
         (
             lifted_of(upper(2.0), 0.0, Status.STALLED),
-            ["the certified gap is not known"],
+            ["gap is not known: no further"],
         ),
     ],
 )

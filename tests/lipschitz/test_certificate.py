@@ -229,13 +229,23 @@ def test_a_certificate_is_for_the_last_digit_of_every_weight() -> None:
 # Networks too large for elimination: Lanczos, which may fail
 
 
-@pytest.fixture
-def by_lanczos(monkeypatch: pytest.MonkeyPatch) -> Certificate:
-    """Return a certificate found and checked without elimination."""
-    monkeypatch.setattr(checker, "MAX_SITE_SIZE", 1)
-    found = lipschitz_bracket(NETWORK, methods=("ascent", "lifted")).certificate()
+@pytest.fixture(scope="module")
+def found_by_lanczos() -> Certificate:
+    """Return a certificate found without elimination."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(checker, "MAX_SITE_SIZE", 1)
+        found = lipschitz_bracket(NETWORK, methods=("ascent", "lifted")).certificate()
     assert found is not None
     return found
+
+
+@pytest.fixture
+def by_lanczos(
+    found_by_lanczos: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> Certificate:
+    """Return that certificate while the checker goes without elimination too."""
+    monkeypatch.setattr(checker, "MAX_SITE_SIZE", 1)
+    return found_by_lanczos
 
 
 def test_a_bound_by_lanczos_says_how_often_it_may_fail(by_lanczos: Certificate) -> None:
@@ -280,18 +290,24 @@ def tampered(
     return path
 
 
-def _set_header(key: str, value: object) -> Callable[[dict[str, Any], Any], None]:
-    return lambda header, arrays: header.update({key: value})
+Alteration = Callable[[dict[str, Any], dict[str, Any]], None]
 
 
-def _nudge(name: str) -> Callable[[Any, dict[str, Any]], None]:
-    def change(header: Any, arrays: dict[str, Any]) -> None:
+def _set_header(key: str, value: object) -> Alteration:
+    def change(header: dict[str, Any], arrays: dict[str, Any]) -> None:
+        header[key] = value
+
+    return change
+
+
+def _nudge(name: str) -> Alteration:
+    def change(header: dict[str, Any], arrays: dict[str, Any]) -> None:
         arrays[name].flat[0] *= 1.0 + 2.0**-50
 
     return change
 
 
-ALTERATIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], None]] = {
+ALTERATIONS: dict[str, Alteration] = {
     "upper": _set_header("upper", 1.0),
     "norm": _set_header("norm", "linf"),
     "outputs": _set_header("outputs", [0, 1]),

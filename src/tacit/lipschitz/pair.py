@@ -120,7 +120,8 @@ def evaluate_pair(problem: LipschitzProblem, x: Tensor, x_prime: Tensor) -> floa
     pair = torch.stack(_checked(problem, x, x_prime))
     step = pair[1:] - pair[:1]
     length = float(measure(step, problem.norm)) * (1 + (step.numel() + 4) * EPS)
-    value, error = _difference(network, pair, step)
+    with torch.enable_grad():  # the caller may have switched it off
+        value, error = _difference(network, pair, step)
     quotient = (value - error) / length if length > 0.0 else math.nan
     return max(quotient, 0.0) if math.isfinite(quotient) else 0.0
 

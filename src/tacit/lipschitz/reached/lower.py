@@ -151,12 +151,13 @@ def search_lower(
     ):
         if count < least:
             raise InputError(f"{name} must be at least {least}; got {count}")
-    search = _prepare(problem, generator)
-    batch, thrift = _affordable(problem.network, num_starts, num_steps, num_rounds)
-    points = _search(search, batch, max(1, round(num_steps * thrift)), num_rounds)
-    points = _climb_locally(search, points, max(1, round(8 * num_rounds * thrift)))
-    points = _climb_by_flips(search, points)
-    witness = _best_pair(problem, points.best(4), generator)
+    with torch.enable_grad():  # the caller may have switched it off
+        search = _prepare(problem, generator)
+        batch, thrift = _affordable(problem.network, num_starts, num_steps, num_rounds)
+        points = _search(search, batch, max(1, round(num_steps * thrift)), num_rounds)
+        points = _climb_locally(search, points, max(1, round(8 * num_rounds * thrift)))
+        points = _climb_by_flips(search, points)
+        witness = _best_pair(problem, points.best(4), generator)
     return Bound(
         value=witness.quotient,
         side="lower",
@@ -303,11 +304,10 @@ def _smoothed_step(
         )
 
     x, v = x.detach().requires_grad_(), v.detach().requires_grad_()
-    with torch.enable_grad():
-        output = tangent(search.fast, x, v, slope)
-        in_x, in_v = torch.autograd.grad(
-            (unit(output.detach()) * output).sum(), (x, v), materialize_grads=True
-        )
+    output = tangent(search.fast, x, v, slope)
+    in_x, in_v = torch.autograd.grad(
+        (unit(output.detach()) * output).sum(), (x, v), materialize_grads=True
+    )
     return torch.nan_to_num(in_x), dual(search.norm, in_v, v.detach())
 
 
