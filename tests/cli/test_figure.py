@@ -51,6 +51,11 @@ def panels(figure: Figure) -> tuple[Axes, Axes]:
     return left, right
 
 
+def numbers_of(data: Any) -> list[float]:
+    """Return the coordinates of a line."""
+    return [float(number) for number in data]
+
+
 def texts(axes: Axes) -> list[str]:
     """Return the annotations of a panel."""
     return [text.get_text() for text in axes.texts]
@@ -69,8 +74,11 @@ def test_every_bound_and_prediction_has_a_row_at_its_value(
     wanted += [(p.value, f"{p.name} (predicted, {p.certainty})") for p in PREDICTIONS]
     wanted.sort(reverse=True)
     assert names(left) == [name for _, name in wanted]
-    points = sorted((line.get_ydata(), line.get_xdata()) for line in left.lines)
-    assert [float(x[0]) for _, x in points] == [value for value, _ in wanted]
+    points = sorted(
+        (*numbers_of(line.get_ydata()), *numbers_of(line.get_xdata()))
+        for line in left.lines
+    )
+    assert [value for _, value in points] == [value for value, _ in wanted]
     assert texts(left) == [f"{value:.4g}" for value, _ in wanted]
 
 
@@ -132,12 +140,16 @@ def test_the_growth_has_a_point_for_every_site(
     bracket = result if norm == "l2" else small_result(norm)
     _, right = panels(bracket_figure("title", bracket, ()))
     num_sites = len(bracket.problem.network.activations)
-    curves = {str(line.get_label()): line.get_ydata() for line in right.lines}
+    curves = {
+        str(line.get_label()): numbers_of(line.get_ydata()) for line in right.lines
+    }
     assert ("lifted network" in curves) == (norm != "l1")
     for name, values in curves.items():
         assert len(values) == num_sites + 2, name
         assert values[0] == 1.0, name
-    assert set(curves) == {text.get_text() for text in right.get_legend().get_texts()}
+    legend = right.get_legend()
+    assert legend is not None
+    assert set(curves) == {text.get_text() for text in legend.get_texts()}
     assert curves["pair of inputs found"][-1] == pytest.approx(
         bracket.bracket.lower.value, rel=1e-4
     )

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from commands import SCRIPT, Outcome, assert_refused, call, dense_model
 from onnx_models import model, numbers, save
 from tacit import read_network
 from tacit.lipschitz.certificate import load_certificate
+from tacit.lipschitz.network import Network
+from tacit.lipschitz.problem import Norm
+from tacit.lipschitz.solve import LipschitzResult, Method, lipschitz_bracket
 
 Capture = pytest.CaptureFixture[str]
 
@@ -61,27 +65,30 @@ def written(outcome: Outcome) -> list[str]:
 # The answer
 
 
-@pytest.mark.parametrize(
-    ("norm", "value"),
-    [
-        ("l2", lambda w: np.linalg.norm(w, 2)),
-        (
-            "linf",  # the largest output over the corners of the cube
-            lambda w: max(
-                np.linalg.norm(w @ [1.0, a, b]) for a in (-1, 1) for b in (-1, 1)
-            ),
-        ),
-        ("l1", lambda w: max(np.linalg.norm(w, axis=0))),
-    ],
-)
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def _largest_at_a_corner(weight: Matrix) -> float:
+    corners = [[1.0, a, b] for a in (-1.0, 1.0) for b in (-1.0, 1.0)]
+    return max(float(np.linalg.norm(weight @ corner)) for corner in corners)
+
+
+OPERATOR_NORMS: dict[str, Callable[[Matrix], float]] = {
+    "l2": lambda weight: float(np.linalg.norm(weight, 2)),
+    "linf": _largest_at_a_corner,
+    "l1": lambda weight: float(np.linalg.norm(weight, axis=0).max()),
+}
+
+
+@pytest.mark.parametrize("norm", OPERATOR_NORMS)
 def test_a_linear_model_gets_its_operator_norm(
-    capsys: Capture, linear: Path, norm: str, value: Any
+    capsys: Capture, linear: Path, norm: str
 ) -> None:
     target = linear.with_name("r.json")
     outcome = call(capsys, "lipschitz", linear, "--norm", norm, "--json", target)
     assert (outcome.code, outcome.err) == (0, "")
     result = strict_json(target)
-    truth = float(value(numbers(2, 3).astype(np.float64)))
+    truth = OPERATOR_NORMS[norm](numbers(2, 3).astype(np.float64))
     assert result["lower"] == pytest.approx(truth, rel=1e-6)
     assert result["lower"] <= truth * (1.0 + 1e-12)
     assert result["upper"] >= truth * (1.0 - 1e-12)
@@ -427,7 +434,10 @@ def test_a_folder_without_permission_is_refused(
     capsys: Capture, linear: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The tests may run as a person whom no permission stops.
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    def denied(path: Path, mode: int) -> bool:
+        return False
+
+    monkeypatch.setattr(os, "access", denied)
     outcome = call(capsys, "lipschitz", linear, "--out", linear.parent)
     assert_refused(outcome, "not permitted")
 
@@ -487,54 +497,41 @@ def test_progress_is_shown_to_a_person_and_results_only_to_a_pipe(
     assert "\x1b" not in out
 
 
-INTERRUPTED_AT = """
-import os, signal, sys
+# Ctrl-C at the 40th step of the long search; the signal is a real one.
+INTERRUPTED = """
+import os, signal
 from tacit.cli import lipschitz as command
 from tacit.cli.main import main
 
 # A process started in the background of a shell would not hear Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-real, moment = command.lipschitz_bracket, sys.argv.pop(1)
+real = command.lipschitz_bracket
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(step, state):
+    if step == 40:
+        os.kill(os.getpid(), signal.SIGINT)
 
-def on_step(step, state):
-    if moment == "lifted" and step == 40:
-        interrupt()
-
-def bracket(network, *, on_method, observers, **rest):
-    def start(method):
-        on_method(method)
-        if moment == method and moment != "lifted":
-            interrupt()
-
-    return real(network, on_method=start, observers=(*observers, on_step), **rest)
+def bracket(network, *, observers, **rest):
+    return real(network, observers=(*observers, interrupt), **rest)
 
 command.lipschitz_bracket = bracket
 main()
 """
 
 
-def _interrupted(moment: str, *arguments: str | Path) -> Outcome:
-    """Run the command in a process that gets Ctrl-C at a moment of its work."""
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_AT, moment, "lipschitz", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
-
-
 def test_ctrl_c_in_the_long_search_keeps_what_was_found(
     capsys: Capture, tmp_path: Path
 ) -> None:
     path, out = dense_model(tmp_path / "m.onnx", 3, 8, 8, 2), tmp_path / "result"
-    arguments = (path, "--out", out, "--rtol", "1e-15", "--max-steps", "10000000")
-    outcome = _interrupted("lifted", *arguments)
-    assert (outcome.code, outcome.err) == (130, "")
-    assert "stopped by Ctrl-C; the result so far is valid" in outcome.out
+    options = ("--out", out, "--rtol", "1e-15", "--max-steps", "10000000")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, "lipschitz", path, *options],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "stopped by Ctrl-C; the result so far is valid" in done.stdout
     assert files_in(out) == OUT_FILES
     result = strict_json(out / "result.json")
     assert 0.0 < result["lower"] <= result["upper"]
@@ -542,13 +539,21 @@ def test_ctrl_c_in_the_long_search_keeps_what_was_found(
     assert checked.code == 0, checked
 
 
-def test_ctrl_c_before_there_is_a_bracket_leaves_nothing(tmp_path: Path) -> None:
-    path, out = dense_model(tmp_path / "m.onnx", 3, 4, 2), tmp_path / "result"
-    outcome = _interrupted("product", path, "--out", out)
-    assert outcome.code == 130
-    assert outcome.out == ""
+def test_ctrl_c_before_there_is_a_bracket_leaves_nothing(
+    capsys: Capture, linear: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(network: Network, *, norm: Norm, **rest: Any) -> LipschitzResult:
+        def on_method(method: Method) -> None:
+            if method == "product":
+                raise KeyboardInterrupt
+
+        return lipschitz_bracket(network, norm=norm, on_method=on_method)
+
+    monkeypatch.setattr("tacit.cli.lipschitz.lipschitz_bracket", interrupted)
+    outcome = call(capsys, "lipschitz", linear, "--out", linear.parent / "result")
+    assert (outcome.code, outcome.out) == (130, "")
     assert outcome.err == "tacit: interrupted; nothing was left half-written\n"
-    assert files_in(out) == set()
+    assert files_in(linear.parent / "result") == set()
 
 
 @pytest.mark.global_rng

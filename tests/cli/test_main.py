@@ -123,7 +123,7 @@ def _raising(error: BaseException) -> Callable[[], None]:
         (
             KeyboardInterrupt(),
             130,
-            "nothing was left half-written\n",
+            "interrupted; nothing was left half-written\n",
         ),
         (MemoryError(), 2, "there is not enough memory for this network\n"),
         (

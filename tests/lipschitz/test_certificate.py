@@ -366,10 +366,11 @@ def test_a_malformed_header_is_refused_in_words(
     path = tmp_path / "c.npz"
     save_certificate(certificate_for(), path)
     tampered(path, _set_header(key, value))
-    monkeypatch.setattr(
-        "tacit.lipschitz.certificate._content_digest",
-        lambda header, arrays: io.read_arrays(path)[0]["content"],
-    )
+
+    def as_stored(header: dict[str, Any], arrays: dict[str, Any]) -> object:
+        return io.read_arrays(path)[0]["content"]
+
+    monkeypatch.setattr("tacit.lipschitz.certificate._content_digest", as_stored)
     with pytest.raises(CertificateError, match="is not a valid certificate"):
         load_certificate(path)
 
