@@ -1,5 +1,6 @@
 """Help for the tests of the command line: models, calls in process and as a child."""
 
+import json
 import os
 import subprocess
 import sys
@@ -78,3 +79,17 @@ def dense_model(
         value = f"v{len(steps) - 1}"
     constants |= changes
     return save(model(steps, sizes or (1, widths[0]), constants), path)
+
+
+def files_in(folder: Path) -> set[str]:
+    """Return the names of everything in a folder, hidden files included."""
+    return {path.name for path in folder.rglob("*")}
+
+
+def strict_json(path: Path) -> dict[str, Any]:
+    """Return what the file says, which must be JSON as the standard has it."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)

@@ -355,8 +355,8 @@ def test_lanczos_knows_no_scale(scale: float) -> None:
         for unit in (1.0, scale)
     ]
     assert 2.0 * scale <= bounds[1].upper
-    assert bounds[1].upper == pytest.approx(scale * bounds[0].upper, rel=1e-10)
-    assert bounds[1].value == pytest.approx(scale * bounds[0].value, rel=1e-10)
+    assert bounds[1].upper == pytest.approx(scale * bounds[0].upper, rel=1e-10, abs=0.0)
+    assert bounds[1].value == pytest.approx(scale * bounds[0].value, rel=1e-10, abs=0.0)
 
 
 def run(seed: int) -> EigenvalueBound:

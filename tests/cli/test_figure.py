@@ -83,15 +83,25 @@ def test_every_bound_and_prediction_has_a_row_at_its_value(
 
 
 def test_the_axes_say_what_they_show(result: LipschitzResult) -> None:
-    figure = bracket_figure("some $title$ of \\mine", result, ())
+    figure = bracket_figure("some $\\nonsense$", result, ())
     left, right = panels(figure)
-    assert figure.get_suptitle() == "some $title$ of \\mine"
+    assert figure.get_suptitle() == "some $\\nonsense$"
     assert left.get_xscale() == right.get_yscale() == "log"
     assert left.get_xlabel() == "Lipschitz constant of f, l2 inputs (logarithmic)"
     assert right.get_xlabel() == "activation (0: input, last: output)"
     assert right.get_ylabel() == "l2 change per unit of l2 input change"
     low, high = result.bracket.lower.value, result.bracket.upper.value
     assert left.get_title() == f"{low:.7g} (reached) to {high:.7g} (certified)"
+
+
+def test_a_long_title_is_broken_and_stays_inside(result: LipschitzResult) -> None:
+    figure = bracket_figure("n" * 250, result, ())
+    panels(figure)
+    (title,) = figure.texts
+    (box,) = _boxes(figure, [title])
+    assert title.get_text().count("n") == 250
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
 
 
 def test_the_shaded_band_is_the_bracket(result: LipschitzResult) -> None:

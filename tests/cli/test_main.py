@@ -163,6 +163,19 @@ def test_markup_in_an_argument_is_shown_as_it_is(capsys: Capture) -> None:
     assert_refused(outcome, "[bold]a[/bold].onnx does not exist")
 
 
+@pytest.mark.parametrize(("policy", "kept"), [(None, "passive"), ("active", "active")])
+def test_waiting_threads_leave_the_processor_to_others_unless_told_otherwise(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, policy: str | None, kept: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy or "")
+    if policy is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit) as caught:
+        entry.main(["--version"])
+    assert caught.value.code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == kept
+
+
 # The command as it is installed
 
 

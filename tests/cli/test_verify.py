@@ -18,6 +18,7 @@ from archives import Trap, save_program, small_module, trap
 from commands import Outcome, assert_refused, call, child, dense_model
 from tacit import io
 from tacit.cli.main import run
+from tacit.lipschitz import certify
 from tacit.lipschitz.certificate import (
     Certificate,
     load_certificate,
@@ -95,6 +96,17 @@ def test_a_certificate_of_a_fresh_torch_program_holds(
     call(capsys, "lipschitz", path, "--norm", "l1", "--json", tmp_path / "r.json")
     outcome = call(capsys, "verify", tmp_path / "r.certificate.npz", path)
     assert outcome.code == 0, outcome
+
+
+def test_a_bound_that_may_fail_says_how_often(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certify, "MAX_SITE_SIZE", 1)  # as if it were a large network
+    path = dense_model(tmp_path / "m.onnx", 3, 4, 2)
+    call(capsys, "lipschitz", path, "--json", tmp_path / "r.json")
+    outcome = call(capsys, "verify", tmp_path / "r.certificate.npz", path)
+    assert outcome.code == 0, outcome
+    assert "(probabilistic, fails with probability 1e-" in outcome.out
 
 
 def test_checking_loads_no_search(written: Pair) -> None:

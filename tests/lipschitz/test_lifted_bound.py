@@ -256,11 +256,12 @@ def test_an_observer_may_end_the_run(generator: torch.Generator) -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_an_overflow_proves_nothing(norm: Norm, generator: torch.Generator) -> None:
     weight = torch.full((2, 2), 1e170, dtype=torch.float64)
-    network = chain([(weight, None, RELU), (weight, None, None)])
-    problem = LipschitzProblem(network=network, norm=norm)
-    result = lifted_bound(problem, generator=generator)
-    assert result.status is Status.NON_FINITE
-    assert (result.bound, result.witness, result.gap) == (None, (), math.inf)
+    for activation in (RELU, None):
+        network = chain([(weight, None, activation), (weight, None, None)])
+        problem = LipschitzProblem(network=network, norm=norm)
+        result = lifted_bound(problem, generator=generator)
+        assert result.status is Status.NON_FINITE
+        assert (result.bound, result.witness, result.gap) == (None, (), math.inf)
 
 
 # Precision, repetition, size

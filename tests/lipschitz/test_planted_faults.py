@@ -8,6 +8,7 @@ from torch import Tensor
 
 from campaign import campaign, lifted_only
 from tacit.lipschitz import certify as certify_module
+from tacit.lipschitz import gap_search as gap_search_module
 from tacit.lipschitz import lifted_bound as lifted_bound_module
 from tacit.lipschitz import reduced_form as reduced_form_module
 from tacit.lipschitz.blocks import Blocks, dense_blocks
@@ -92,7 +93,7 @@ def _take_largest_input_weight(patch: pytest.MonkeyPatch) -> None:
     def input_factor(weights: Tensor, _: str) -> float:
         return float(weights.max())
 
-    for module in (certify_module, lifted_bound_module):
+    for module in (certify_module, gap_search_module):
         patch.setattr(module, "input_factor", input_factor)
 
 

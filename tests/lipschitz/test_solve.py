@@ -21,6 +21,7 @@ from tacit.lipschitz.network import Network, chain
 from tacit.lipschitz.pair import evaluate_pair
 from tacit.lipschitz.problem import NORMS, LipschitzProblem, Norm, margin
 from tacit.lipschitz.solve import METHODS, LipschitzResult, Method, lipschitz_bracket
+from tacit.lipschitz.solve import _best as best_of
 from tacit.rng import make_generator
 
 CASES = {name: build(make_generator(0, name)) for name, build in NETWORKS.items()}
@@ -107,6 +108,13 @@ def test_the_sides_are_the_best_of_all_and_carry_their_witnesses(norm: Norm) -> 
     assert (result.digest, result.outputs) == (BIASED.digest, None)
     times = [bound.seconds for bound in result.bounds]
     assert all(t is not None and 0.0 <= t <= result.seconds for t in times)
+
+
+def test_the_best_of_each_side_is_chosen() -> None:
+    lowers = [Bound(value=v, side="lower", method=str(v)) for v in (1.0, 3.0, 2.0)]
+    uppers = [Bound(value=v, side="upper", method=str(v)) for v in (5.0, 4.0, 6.0)]
+    bracket = best_of([*uppers, *lowers])
+    assert (bracket.lower, bracket.upper) == (lowers[1], uppers[1])
 
 
 def test_the_norm_is_l2_and_the_seed_0_unless_told_otherwise() -> None:

@@ -22,7 +22,7 @@ FIGURES = ("bracket.png", "bracket.pdf")
 # Colours that also colour-blind people tell apart (Okabe and Ito).
 _LOWER, _UPPER, _LIFTED, _BRACKET = "#0072b2", "#d55e00", "#cc79a7", "#009e73"
 _PREDICTED = "#777777"
-_LABEL_WIDTH = 30
+_LABEL_WIDTH, _TITLE_WIDTH = 30, 90
 
 
 def draw_bracket(
@@ -64,7 +64,7 @@ def bracket_figure(
     left, right = figure.subplots(1, 2)
     _draw_bounds(left, result, predictions)
     _draw_growth(right, result)
-    figure.suptitle(title, parse_math=False, wrap=True)
+    figure.suptitle(fill(title, _TITLE_WIDTH), parse_math=False)
     return figure
 
 

@@ -15,7 +15,7 @@ from tacit.lipschitz.predict import Prediction
 from tacit.lipschitz.solve import LipschitzResult
 
 TABLE_WIDTH = 80
-_METHOD_WIDTH = 30
+_METHOD_WIDTH = 28
 # Two bounds closer than this look the same in a table of seven digits.
 _VISIBLE = 1e-6
 
@@ -70,7 +70,7 @@ def _row(bound: Bound) -> tuple[str, str, str, str, str]:
 
 
 def _failing(probability: float) -> str:
-    return f", fails with probability {probability:.0e}" if probability else ""
+    return f", risk {probability:.0e}" if probability else ""
 
 
 def notes(result: LipschitzResult) -> list[str]:

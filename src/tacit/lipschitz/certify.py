@@ -74,7 +74,7 @@ def certify(
     blocks: Blocks | None = None,
     generator: torch.Generator | None = None,
     failure_probability: float = 1e-9,
-    max_steps: int = 1000,
+    max_steps: int = 1500,
 ) -> Bound:
     """Return the upper bound that ``witness`` proves, recomputed from scratch.
 

@@ -27,7 +27,7 @@ from tacit.lipschitz.problem import LipschitzProblem
 from tacit.lipschitz.reduced_form import reduced_form
 
 _QUICK_WORK = 5e9  # multiplications
-_FINAL_STEPS, _FINAL_TRIES, _RETRY_AMOUNT = 1500, 3, 1e-4
+_FINAL_TRIES, _RETRY_AMOUNT = 3, 1e-4
 
 
 @final
@@ -175,7 +175,6 @@ def _certified(
                 blocks=blocks,
                 generator=generator,
                 failure_probability=FAILURE_PROBABILITY,
-                max_steps=_FINAL_STEPS,
             )
         except CertificateError:  # an unlucky draw, or rounding at the very edge
             best = lift.inflated(problem.network, best, _RETRY_AMOUNT)
@@ -245,7 +244,7 @@ def _columnwise_bound(
             everything.status = found.status
         if found.best is not None:
             cover(found.best.neurons)
-    if float(upper.max()) <= goal:
+    if float(upper.max()) <= goal < math.inf:
         everything.status = Status.CONVERGED
     elif everything.status is Status.CONVERGED:
         everything.status = Status.STALLED
