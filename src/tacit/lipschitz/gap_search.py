@@ -44,6 +44,7 @@ class Search:
     device: torch.device | str
     observers: tuple[Observer, ...]
     enough: float = 0.0  # a squared bound at which there is no need to go on
+    trial: Callable[[Multipliers], float] | None = None  # None: of the problem itself
 
 
 @final
@@ -60,6 +61,7 @@ class Found:
     search_rank: int = 0
     next_check: float = _FIRST_CHECK
     amplitudes: tuple[float, ...] = ()
+    point: lift.LiftedPoint | None = None
 
     def is_closed(self, search: "Search") -> bool:
         """Whether the bound is within ``rtol`` of the lifted value, or good enough."""
@@ -77,7 +79,7 @@ def ascend(problem: LipschitzProblem, search: Search, blocks: Blocks | None) -> 
     found = Found(search_rank=search.search_rank)
     if search.enough > 0.0:
         found.next_check = _FIRST_CHECK / 4
-    check = _trial(problem, search, blocks)
+    check = search.trial or _trial(problem, search, blocks)
 
     def close_gap(step: int, state: lift.LiftedState) -> Status | None:
         found.lifted_value = max(found.lifted_value, math.sqrt(state.best_value))
@@ -117,7 +119,7 @@ def ascend(problem: LipschitzProblem, search: Search, blocks: Blocks | None) -> 
             point = lift.widened(working, point, search.generator)
             found.search_rank = point.inputs.shape[0]
         found.next_check = _FIRST_CHECK
-    found.amplitudes = lift.amplitudes(working, point)
+    found.amplitudes, found.point = lift.amplitudes(working, point), point
     return found
 
 

@@ -18,16 +18,18 @@ from tacit.lipschitz.certify import (
     Multipliers,
     certify,
     is_eliminable,
+    tightened,
 )
 from tacit.lipschitz.compose import prepend
 from tacit.lipschitz.gap_search import FAILURE_PROBABILITY, Found, Search, ascend
-from tacit.lipschitz.layers import Dense, Reshape
+from tacit.lipschitz.layers import Dense, Reshape, Scale
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.problem import LipschitzProblem
 from tacit.lipschitz.reduced_form import reduced_form
 
 _QUICK_WORK = 5e9  # multiplications
 _FINAL_TRIES, _RETRY_AMOUNT = 3, 1e-4
+_LEAK = 1e-3  # how much the other entries move where one alone reaches too little
 
 
 @final
@@ -114,7 +116,7 @@ def lifted_bound(
     Raises
     ------
     InputError
-        If ``search_rank`` is less than 1.
+        If ``search_rank``, ``rtol`` or ``max_steps`` is not positive.
 
     Notes
     -----
@@ -126,6 +128,10 @@ def lifted_bound(
     """
     if search_rank is not None and search_rank < 1:
         raise InputError(f"search_rank must be at least 1; got {search_rank}")
+    if (rtol is not None and not rtol > 0.0) or max_steps < 1:
+        raise InputError(
+            f"rtol and max_steps must be positive; got {rtol} and {max_steps}"
+        )
     search = Search(
         generator=generator,
         rtol=default_rtol(problem.network) if rtol is None else rtol,
@@ -228,14 +234,9 @@ def _columnwise_bound(
         is_over = column in solved or everything.status is Status.INTERRUPTED
         if float(upper[column]) <= goal or is_over:
             break
-        narrow = {
-            (t, s): block[:, column : column + 1] if s == 0 else block
-            for (t, s), block in blocks.items()
-        }
         # A column that is not the largest needs only a bound below the goal.
-        found = ascend(
-            _column_problem(problem, column), replace(search, enough=goal), narrow
-        )
+        settings = replace(search, enough=goal)
+        found = _ascend_column(problem, column, settings, blocks)
         solved.add(column)
         everything.num_steps += found.num_steps
         everything.search_rank = found.search_rank
@@ -253,7 +254,45 @@ def _columnwise_bound(
     return _result(everything, bound, tuple(witness))
 
 
-def _column_problem(problem: LipschitzProblem, column: int) -> LipschitzProblem:
+def _ascend_column(
+    problem: LipschitzProblem, column: int, search: Search, blocks: Blocks
+) -> Found:
+    """Search multipliers for changes of one input entry only."""
+    network = problem.network
+    narrow = {
+        (t, s): block[:, column : column + 1] if s == 0 else block
+        for (t, s), block in blocks.items()
+    }
+    fed = _fed_by(problem, column)
+    if all(bool((block != 0.0).all()) for (_, s), block in narrow.items() if s == 0):
+        return ascend(fed, search, narrow)
+
+    def trial(part: Multipliers) -> float:
+        reduced = reduced_form(fed.network, part.neurons, narrow)
+        if reduced is None:
+            return math.inf
+        return tightened(fed.network, "l2", torch.ones(1, dtype=torch.float64), reduced)
+
+    # Neurons that the entry does not reach would have no multipliers: all others are
+    # moved a little too. What is tried and certified is the column alone.
+    factor = torch.full(network.in_shape, _LEAK, dtype=torch.float64)
+    factor.view(-1)[column] = 1.0
+    leaky = prepend(network, network.in_shape, Scale(factor=factor))
+    found = ascend(LipschitzProblem(network=leaky), replace(search, trial=trial), None)
+    if found.point is not None:
+        # The value of the column alone, at the directions found.
+        alone = found.point.inputs.flatten(1)[:, column : column + 1]
+        length = torch.linalg.vector_norm(alone).clamp_min(1e-300)
+        point = lift.LiftedPoint(
+            inputs=alone / length, directions=found.point.directions
+        )
+        found.lifted_value = lift.amplitudes(
+            fed, lift.converted(point, dtype=torch.float64, device="cpu")
+        )[-1]
+    return found
+
+
+def _fed_by(problem: LipschitzProblem, column: int) -> LipschitzProblem:
     """Return the same network fed by one scalar, in one coordinate of its input."""
     network = problem.network
     direction = torch.zeros(network.num_inputs, 1, dtype=torch.float64)

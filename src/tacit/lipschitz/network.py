@@ -238,10 +238,10 @@ def make_network(
             raise ShapeError(
                 f"{name} does not accept an input of shape {got}: {reason}"
             ) from None
-        if isinstance(layer, Shift) and value.shape != values[own[0]].shape:
+        is_kept = not isinstance(layer, Shift) or value.shape == values[own[0]].shape
+        if value.shape[0] != 1 or not is_kept:
             raise ShapeError(
-                f"{name} must keep the shape {tuple(values[own[0]].shape[1:])} of its "
-                f"input; an offset of shape {tuple(layer.offset.shape)} enlarges it"
+                f"{name} must keep its input's axes; its constant has more"
             )
         values.append(value)
         nodes.append(Node(layer=layer, inputs=own, shape=tuple(value.shape[1:])))
