@@ -50,7 +50,7 @@ class Status(Enum):
 
     CONVERGED = "the stopping rule was met"
     MAX_STEPS = "the step limit was reached first; raise max_steps for a tighter result"
-    STALLED = "no further progress at this setting; loosen rtol or raise search_rank"
+    STALLED = "no further progress; accept the gap, or raise search_rank from Python"
     INTERRUPTED = (
         "stopped by Ctrl-C; the result so far is valid, run longer to tighten it"
     )
