@@ -36,6 +36,7 @@ TESTED_WITH = {
     "*/__init__.py": "test_public_api.py",
     "lipschitz/gap_search.py": "lipschitz/test_lifted_bound.py",
     "lipschitz/reduced_form.py": "lipschitz/test_certify.py",
+    "lipschitz/readers/place.py": "lipschitz/readers/test_from_onnx_refused.py",
 }
 
 # What a checker of bounds may stand on; everything else could be a search.

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from tacit.errors import InputError, ShapeError, UnsupportedLayerError
+from tacit.errors import InputError, UnsupportedLayerError
 from tacit.lipschitz.layers import Shape
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.readers import build
@@ -31,6 +31,7 @@ from tacit.lipschitz.readers.check_import import (
     check_import,
     input_layout,
 )
+from tacit.lipschitz.readers.place import located
 
 ACCEPTED = (
     "Linear, Conv1d-3d, ConvTranspose1d-3d, BatchNorm (eval), average pooling, mean, "
@@ -113,17 +114,8 @@ def translate(graph: AtenGraph, layout: InputLayout) -> Network:
 
 def _apply(builder: Builder, node: AtenNode, arguments: Mapping[str, object]) -> object:
     where = f"{node.place} ({node.op})"
-    try:
+    with located(where):
         return _result(builder, node, arguments)
-    except UnsupportedLayerError as error:
-        raise UnsupportedLayerError(f"{where}: {error}") from None
-    except ShapeError as error:
-        raise ShapeError(f"{where}: {error}") from None
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    except (RuntimeError, ValueError, TypeError, LookupError, OverflowError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{where} cannot be read: {reason}") from None
 
 
 def _result(

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
-from tacit.errors import InputError, ShapeError, UnsupportedLayerError
+from tacit.errors import InputError, UnsupportedLayerError
 from tacit.lipschitz.layers import Shape
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.readers import build
@@ -30,6 +30,7 @@ from tacit.lipschitz.readers.onnx_fold import fold
 from tacit.lipschitz.readers.onnx_node import GeluPart, OnnxNode
 from tacit.lipschitz.readers.onnx_ops import OPERATIONS
 from tacit.lipschitz.readers.onnx_views import VIEWS
+from tacit.lipschitz.readers.place import located
 
 MAX_MODEL_BYTES = 2**31
 """Largest model file that is read (2 GiB, also the limit of the format)."""
@@ -243,7 +244,7 @@ def _apply(
         raise InputError(
             f"{where} uses {missing[0]!r}, which nothing before it computes"
         )
-    try:
+    with located(where):
         if node.op_type == "Constant":
             return [_constant(node)]
         own = OnnxNode(
@@ -263,15 +264,6 @@ def _apply(
                 f"no bound is proved for it; accepted are {_ACCEPTED}"
             )
         result = TABLE[own.op](builder, own)
-    except UnsupportedLayerError as error:
-        raise UnsupportedLayerError(f"{where}: {error}") from None
-    except ShapeError as error:
-        raise ShapeError(f"{where}: {error}") from None
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    except (RuntimeError, ValueError, TypeError, LookupError, OverflowError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{where} cannot be read: {reason}") from None
     return result if isinstance(result, list) else [result]
 
 
