@@ -123,15 +123,24 @@ def ascend(problem: LipschitzProblem, search: Search, blocks: Blocks | None) -> 
     return found
 
 
-def _trial(problem: LipschitzProblem, search: Search, blocks: Blocks | None) -> Checker:
-    """Return the map from multipliers to the squared bound they prove, or infinity."""
+def elimination_trial(problem: LipschitzProblem, blocks: Blocks) -> Checker:
+    """Return the map from multipliers to the squared bound elimination proves."""
     network = problem.network
 
     def by_elimination(part: Multipliers) -> float:
-        reduced = reduced_form(network, part.neurons, blocks or {})
+        reduced = reduced_form(network, part.neurons, blocks)
         if reduced is None:
             return math.inf
         return tightened(network, problem.norm, part.inputs, reduced)
+
+    return by_elimination
+
+
+def _trial(problem: LipschitzProblem, search: Search, blocks: Blocks | None) -> Checker:
+    """Return the map from multipliers to the squared bound they prove, or infinity."""
+    if blocks is not None:
+        return elimination_trial(problem, blocks)
+    network = problem.network
 
     def by_lanczos(part: Multipliers) -> float:
         top = scaled_norm(
@@ -143,7 +152,7 @@ def _trial(problem: LipschitzProblem, search: Search, blocks: Blocks | None) -> 
         )
         return input_factor(part.inputs, problem.norm) if top <= 1.0 else math.inf
 
-    return by_lanczos if blocks is None else by_elimination
+    return by_lanczos
 
 
 def _tighten(

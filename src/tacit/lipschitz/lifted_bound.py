@@ -18,10 +18,15 @@ from tacit.lipschitz.certify import (
     Multipliers,
     certify,
     is_eliminable,
-    tightened,
 )
 from tacit.lipschitz.compose import prepend
-from tacit.lipschitz.gap_search import FAILURE_PROBABILITY, Found, Search, ascend
+from tacit.lipschitz.gap_search import (
+    FAILURE_PROBABILITY,
+    Found,
+    Search,
+    ascend,
+    elimination_trial,
+)
 from tacit.lipschitz.layers import Dense, Reshape, Scale
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.problem import LipschitzProblem
@@ -267,11 +272,11 @@ def _ascend_column(
     if all(bool((block != 0.0).all()) for (_, s), block in narrow.items() if s == 0):
         return ascend(fed, search, narrow)
 
+    of_column = elimination_trial(fed, narrow)
+    alone = torch.ones(1, dtype=torch.float64)
+
     def trial(part: Multipliers) -> float:
-        reduced = reduced_form(fed.network, part.neurons, narrow)
-        if reduced is None:
-            return math.inf
-        return tightened(fed.network, "l2", torch.ones(1, dtype=torch.float64), reduced)
+        return of_column(replace(part, inputs=alone))
 
     # Neurons that the entry does not reach would have no multipliers: all others are
     # moved a little too. What is tried and certified is the column alone.
@@ -281,10 +286,10 @@ def _ascend_column(
     found = ascend(LipschitzProblem(network=leaky), replace(search, trial=trial), None)
     if found.point is not None:
         # The value of the column alone, at the directions found.
-        alone = found.point.inputs.flatten(1)[:, column : column + 1]
-        length = torch.linalg.vector_norm(alone).clamp_min(1e-300)
+        entry = found.point.inputs.flatten(1)[:, column : column + 1]
+        length = torch.linalg.vector_norm(entry).clamp_min(1e-300)
         point = lift.LiftedPoint(
-            inputs=alone / length, directions=found.point.directions
+            inputs=entry / length, directions=found.point.directions
         )
         found.lifted_value = lift.amplitudes(
             fed, lift.converted(point, dtype=torch.float64, device="cpu")

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Literal, final, get_args
 
 from tacit.bracket import Bound, Bracket
@@ -213,13 +214,19 @@ Run = Callable[[], Sequence[Bound | None]]
 
 def _plain_runs(problem: LipschitzProblem, seed: int) -> dict[Method, Run]:
     """Return what each method but the lifted network does."""
+
+    @cache  # two methods want it; formed once, by the first that runs
+    def balanced() -> LipschitzProblem:
+        generator = make_generator(seed, "balance")
+        return replace(problem, network=balance(problem.network, generator=generator))
+
     return {
         "ascent": lambda: [
             search_lower(problem, generator=make_generator(seed, "lower"))
         ],
         "sweep": lambda: _swept(problem),
-        "product": lambda: _rescaled(product_bound, problem, seed),
-        "lip_lt": lambda: _rescaled(lip_lt_bound, problem, seed),
+        "product": lambda: _rescaled(product_bound, problem, balanced()),
+        "lip_lt": lambda: _rescaled(lip_lt_bound, problem, balanced()),
         "eclipse": lambda: [eclipse_bound(problem), elimination_bound(problem)],
     }
 
@@ -235,17 +242,14 @@ def _timed(run: Run) -> list[Bound]:
 def _rescaled(
     method: Callable[[LipschitzProblem], Bound | None],
     problem: LipschitzProblem,
-    seed: int,
+    balanced: LipschitzProblem,
 ) -> list[Bound]:
     """Return the better of a bound as it is and after rescaling the neurons.
 
     The rescaled network is another function but has the same set of Jacobians under
     slope constraints, which is all that these bounds use.
     """
-    generator = make_generator(seed, "balance")
-    balanced = balance(problem.network, generator=generator)
-    bounds = [method(problem), method(replace(problem, network=balanced))]
-    found = [bound for bound in bounds if bound is not None]
+    found = [b for b in (method(problem), method(balanced)) if b is not None]
     return [min(found, key=lambda bound: bound.value)] if found else []
 
 
@@ -254,7 +258,7 @@ def _swept(problem: LipschitzProblem) -> list[Bound]:
         return []
     try:
         answer = sweep(problem)
-    except InputError:  # biases or smooth activations: no sectors to sweep
+    except InputError:  # biases, smooth activations, or angles too close to order
         return []
     return [answer.lower, answer.upper]
 
