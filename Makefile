@@ -2,6 +2,7 @@
 #   make demo     bracket of a small network: figure and JSON in build/demo
 #   make test     format, lint, types, import contracts, tests, coverage
 #   make bench    our bounds against CVXPY's solvers; BENCH='--cases he-1x50' for less
+#   make interop  bridges against the real DeepInverse: 6 GB, build/interop
 #   make format   put the source into its one format
 #   make clean    remove .venv, build and caches
 
@@ -10,17 +11,18 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := build/demo
+INTEROP := build/interop
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt
 
 # Every process computes with one thread: the tests are many small problems, which
 # more threads only slow down, and results then do not depend on the machine.
-test: export OMP_NUM_THREADS := 1
-test: export MKL_NUM_THREADS := 1
-test: export OPENBLAS_NUM_THREADS := 1
-test: export NO_SKIPS := 1
+test interop: export OMP_NUM_THREADS := 1
+test interop: export MKL_NUM_THREADS := 1
+test interop: export OPENBLAS_NUM_THREADS := 1
+test interop: export NO_SKIPS := 1
 
-.PHONY: demo test bench format clean
+.PHONY: demo test bench interop format clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.package
@@ -38,6 +40,9 @@ test: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/lipschitz.py --json build/bench.json $(BENCH)
+
+interop: $(INTEROP)/.installed
+	$(INTEROP)/bin/python -m pytest tests/interop
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format
@@ -60,4 +65,14 @@ $(VENV)/.package: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.package
 	$(PIP_INSTALL) --group dev
+	@touch $@
+
+# DeepInverse brings torchvision and CUDA: an environment of its own, 6 GB.
+$(INTEROP)/.installed: pyproject.toml constraints.txt tests/interop/requirements.txt
+	$(PYTHON) -m venv $(INTEROP)
+	$(INTEROP)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --upgrade pip
+	$(INTEROP)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--build-constraint constraints.txt \
+		--requirement tests/interop/requirements.txt --editable .
 	@touch $@

@@ -7,13 +7,8 @@ at a time, with the same number of threads for both sides. See ``README.md``.
 import argparse
 import json
 import math
-import os
-import platform
-import resource
-import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from lipschitz_cases import CASES, he_chain
+from machine import limit_memory, machine_facts, peak_gb, run_worker, write_records
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +28,10 @@ from tacit.lipschitz.network import Network
 from tacit.lipschitz.problem import LipschitzProblem, Norm
 from tacit.rng import make_generator
 
+PACKAGES = (
+    *("torch", "numpy", "scipy", "cvxpy"),
+    *("cvxopt", "scs", "clarabel", "sdpa-python"),
+)
 OURS = "tacit"
 # Solver name, options. SCS's default accuracy is 1e-4; values are compared at 1e-6.
 PEERS: dict[str, tuple[str, dict[str, float]]] = {
@@ -111,8 +111,7 @@ def solve_ours(network: Network, norm: Norm, seed: int, rtol: float) -> dict[str
 
 def worker(case_name: str, solver: str, options: argparse.Namespace) -> dict[str, Any]:
     """Build the case and solve it with ``solver``, in this process."""
-    limit = int(options.memory_gb * 2**30)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit_memory(options.memory_gb)
     torch.set_num_threads(options.threads)
     case = CASES[case_name]
     network = case.build(make_generator(options.seed, case_name))
@@ -137,7 +136,7 @@ def worker(case_name: str, solver: str, options: argparse.Namespace) -> dict[str
         result = solve_peer(weights, case.norm, solver)
     result["seconds"] = time.perf_counter() - start
     result["cpu_seconds"] = time.process_time() - cpu_start
-    result["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    result["peak_gb"] = peak_gb()
     if case.peers and case.norm == "l2":
         result["product"] = math.prod(np.linalg.norm(w, 2) for w in weights)
     return result
@@ -145,57 +144,19 @@ def worker(case_name: str, solver: str, options: argparse.Namespace) -> dict[str
 
 def measure(case_name: str, solver: str, options: argparse.Namespace) -> dict[str, Any]:
     """Run one solve in a fresh process; always a record, whatever happened to it."""
-    command = [sys.executable, __file__, "--worker", case_name, solver]
+    arguments = ["--worker", case_name, solver]
     for name in ("seed", "threads", "rtol", "memory_gb"):
-        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    threads = str(options.threads)
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    names += ("RAYON_NUM_THREADS",)
-    environment = {**os.environ, **dict.fromkeys(names, threads)}
-    record: dict[str, Any] = {"case": case_name, "solver": solver}
-    try:
-        done = subprocess.run(
-            command,
-            check=False,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=options.limit,
-        )
-    except subprocess.TimeoutExpired:
-        status = f"over {options.limit:g} s"
-        return {**record, "status": status, "value": None, "at_least": options.limit}
-    if done.returncode == 0:
-        return {**record, **json.loads(done.stdout.splitlines()[-1])}
-    told = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-    is_memory = "memory" in done.stderr.lower() or done.returncode < 0
-    status = f"out of memory ({options.memory_gb:g} GB)" if is_memory else "failed"
-    return {**record, "status": status, "value": None, "message": told[0]}
-
-
-def machine_facts(threads: int) -> dict[str, Any]:
-    """What a reader needs to judge the times."""
-    packages = (
-        "torch",
-        "numpy",
-        "scipy",
-        "cvxpy",
-        "cvxopt",
-        "scs",
-        "clarabel",
-        "sdpa-python",
+        arguments += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    result, failure = run_worker(
+        __file__,
+        arguments,
+        threads=options.threads,
+        limit=options.limit,
+        memory_gb=options.memory_gb,
     )
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "processor": platform.processor(),
-        "python": platform.python_version(),
-        "cpus": os.cpu_count(),
-        "threads": threads,
-        "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30,
-        "load": os.getloadavg()[0],
-        "packages": {name: metadata.version(name) for name in packages},
-    }
+    return {"case": case_name, "solver": solver, "value": None, **failure} | (
+        result or {}
+    )
 
 
 def _text(value: float | None, pattern: str) -> str:
@@ -274,9 +235,8 @@ def main() -> None:
             records.append(measure(name, solver, options))
             console.log(name, solver, records[-1]["status"], records[-1].get("seconds"))
             if options.json:
-                content = {"facts": machine_facts(options.threads), "records": records}
-                options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(json.dumps(content, indent=1))
+                facts = machine_facts(options.threads, PACKAGES)
+                write_records(options.json, facts, records)
     console.print(table(records))
 
 

@@ -37,6 +37,8 @@ TESTED_WITH = {
     "lipschitz/gap_search.py": "lipschitz/test_lifted_bound.py",
     "lipschitz/reduced_form.py": "lipschitz/test_certify.py",
     "lipschitz/readers/place.py": "lipschitz/readers/test_from_onnx_refused.py",
+    "prediction.py": "recovery/test_predict.py",
+    "recovery/history_figure.py": "recovery/test_history.py",
 }
 
 # What a checker of bounds may stand on; everything else could be a search.

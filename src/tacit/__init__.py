@@ -31,32 +31,86 @@ if TYPE_CHECKING:
     from tacit.lipschitz.readers.read import read_network as read_network
     from tacit.lipschitz.solve import LipschitzResult as LipschitzResult
     from tacit.lipschitz.solve import lipschitz_bracket as lipschitz_bracket
+    from tacit.recovery.bridges.deepinv import as_deepinv as as_deepinv
+    from tacit.recovery.bridges.deepinv import from_deepinv as from_deepinv
+    from tacit.recovery.bridges.functions import FunctionMap as FunctionMap
+    from tacit.recovery.bridges.scipy import as_scipy as as_scipy
+    from tacit.recovery.bridges.scipy import from_pylops as from_pylops
+    from tacit.recovery.bridges.scipy import from_scipy as from_scipy
+    from tacit.recovery.completion.problem import (
+        completion_problem as completion_problem,
+    )
+    from tacit.recovery.maps.combine import StackedMap as StackedMap
+    from tacit.recovery.maps.combine import SumMap as SumMap
+    from tacit.recovery.maps.combine import TwoSidedMap as TwoSidedMap
+    from tacit.recovery.maps.entries import EntriesMap as EntriesMap
+    from tacit.recovery.maps.linear_map import AbstractLinearMap as AbstractLinearMap
+    from tacit.recovery.maps.linear_map import MapSpec as MapSpec
+    from tacit.recovery.maps.linear_map import adjoint_test as adjoint_test
+    from tacit.recovery.maps.rank_one import RankOneMap as RankOneMap
+    from tacit.recovery.maps.rank_one import rank_one_map as rank_one_map
+    from tacit.recovery.maps.stored import StoredMap as StoredMap
+    from tacit.recovery.maps.stored import gaussian_map as gaussian_map
+    from tacit.recovery.maps.structured import FourierMap as FourierMap
+    from tacit.recovery.maps.structured import fourier_map as fourier_map
+    from tacit.recovery.planted import planted_completion as planted_completion
+    from tacit.recovery.planted import planted_problem as planted_problem
+    from tacit.recovery.problem import RecoveryProblem as RecoveryProblem
+    from tacit.recovery.problem import hold_out as hold_out
+    from tacit.recovery.recover import recover as recover
+    from tacit.recovery.result import RecoveryResult as RecoveryResult
     from tacit.rng import make_generator as make_generator
 
 # The one list of public names: where each is defined.
 _HOMES = {
+    "AbstractLinearMap": "tacit.recovery.maps.linear_map",
     "Activation": "tacit.lipschitz.layers",
     "Bound": "tacit.bracket",
     "Bracket": "tacit.bracket",
     "BracketError": "tacit.errors",
     "Certificate": "tacit.lipschitz.certificate",
     "CertificateError": "tacit.errors",
+    "EntriesMap": "tacit.recovery.maps.entries",
+    "FourierMap": "tacit.recovery.maps.structured",
+    "FunctionMap": "tacit.recovery.bridges.functions",
     "ImportMismatchError": "tacit.errors",
     "InputError": "tacit.errors",
     "LipschitzProblem": "tacit.lipschitz.problem",
     "LipschitzResult": "tacit.lipschitz.solve",
+    "MapSpec": "tacit.recovery.maps.linear_map",
     "Network": "tacit.lipschitz.network",
+    "RankOneMap": "tacit.recovery.maps.rank_one",
+    "RecoveryProblem": "tacit.recovery.problem",
+    "RecoveryResult": "tacit.recovery.result",
     "ShapeError": "tacit.errors",
+    "StackedMap": "tacit.recovery.maps.combine",
     "Status": "tacit.errors",
+    "StoredMap": "tacit.recovery.maps.stored",
+    "SumMap": "tacit.recovery.maps.combine",
     "TacitError": "tacit.errors",
+    "TwoSidedMap": "tacit.recovery.maps.combine",
     "UnsupportedLayerError": "tacit.errors",
+    "adjoint_test": "tacit.recovery.maps.linear_map",
+    "as_deepinv": "tacit.recovery.bridges.deepinv",
+    "as_scipy": "tacit.recovery.bridges.scipy",
     "chain": "tacit.lipschitz.network",
+    "completion_problem": "tacit.recovery.completion.problem",
+    "fourier_map": "tacit.recovery.maps.structured",
+    "from_deepinv": "tacit.recovery.bridges.deepinv",
     "from_module": "tacit.lipschitz.readers.from_torch",
+    "from_pylops": "tacit.recovery.bridges.scipy",
+    "from_scipy": "tacit.recovery.bridges.scipy",
+    "gaussian_map": "tacit.recovery.maps.stored",
+    "hold_out": "tacit.recovery.problem",
     "lipschitz_bracket": "tacit.lipschitz.solve",
     "load_certificate": "tacit.lipschitz.certificate",
     "make_generator": "tacit.rng",
+    "planted_completion": "tacit.recovery.planted",
+    "planted_problem": "tacit.recovery.planted",
     "random_network": "tacit.lipschitz.ensemble",
+    "rank_one_map": "tacit.recovery.maps.rank_one",
     "read_network": "tacit.lipschitz.readers.read",
+    "recover": "tacit.recovery.recover",
     "save_certificate": "tacit.lipschitz.certificate",
     "verify": "tacit.lipschitz.certificate",
 }

@@ -2,7 +2,13 @@
 
 import pytest
 
-from tacit.cli.inputs import parse_integers, parse_pair, parse_random, parse_shape
+from tacit.cli.inputs import (
+    parse_columns,
+    parse_integers,
+    parse_pair,
+    parse_random,
+    parse_shape,
+)
 from tacit.errors import InputError
 
 
@@ -59,3 +65,14 @@ def test_a_random_network_of_other_than_three_sizes_is_refused(text: str) -> Non
 def test_a_random_network_that_would_not_fit_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="at most"):
         parse_random(text)
+
+
+def test_columns_are_three_names() -> None:
+    assert parse_columns("user, film,stars") == ("user", "film", "stars")
+    assert parse_columns(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "a", "a,b", "a,b,", "a,b,a", "a,b,c,d"])
+def test_other_than_three_names_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match="--columns takes the names"):
+        parse_columns(text)

@@ -32,8 +32,10 @@ def test_help_names_each_command_with_what_it_does(
     lines = outcome.out.splitlines()
     (bracket,) = [line for line in lines if "lipschitz  " in line]
     (check,) = [line for line in lines if "verify  " in line]
+    (completion,) = [line for line in lines if "recover  " in line]
     assert "Bracket how far a network's output can move" in bracket
     assert "Check a stored certificate" in check
+    assert "Find the low-rank matrix behind some entries" in completion
     assert "Example: tacit lipschitz model.onnx" in outcome.out
     assert max(map(len, lines)) <= 80
 
@@ -48,6 +50,14 @@ def test_help_names_each_command_with_what_it_does(
                 *("--input-shape", "--rtol", "--max-steps", "--seed", "--json"),
                 *("--out", "Exit codes"),
                 "Example: tacit lipschitz model.onnx --norm linf --margin 3,5",
+            ],
+        ),
+        (
+            "recover",
+            [
+                *("FILE", "--rank", "--symmetric", "--columns", "--holdout"),
+                *("--complete", "--max-steps", "--seed", "--json", "--out"),
+                *("Exit codes", "measurement_matrix", "Example: tacit recover ratings"),
             ],
         ),
         (
@@ -78,7 +88,7 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], ['Unknown command "nonsense"', "lipschitz, verify"]),
+        (["nonsense"], ['Unknown command "nonsense"', "lipschitz, recover, verify"]),
         (["lipschitz", "--nonsense"], ["--nonsense"]),
         (["lipschitz", "a", "b"], ["b"]),
         (["lipschitz", "--norm"], ["--norm"]),
@@ -87,6 +97,11 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
         (["lipschitz", "a", "--seed", "1.5"], ["--seed", "1.5"]),
         (["lipschitz", "a", "--rtol", "small"], ["--rtol", "small"]),
         (["lipschitz", "a", "--max-steps", "1e3"], ["--max-steps", "1e3"]),
+        (["recover"], ["FILE"]),
+        (["recover", "a", "b"], ["b"]),
+        (["recover", "a", "--rank", "1.5"], ["--rank", "1.5"]),
+        (["recover", "a", "--holdout", "some"], ["--holdout", "some"]),
+        (["recover", "a", "--no-symmetric"], ["--no-symmetric"]),
         (["verify"], ["CERTIFICATE"]),
         (["verify", "c.npz"], ["MODEL"]),
         (["verify", "c.npz", "m.onnx", "x"], ["x"]),
@@ -125,7 +140,7 @@ def _raising(error: BaseException) -> Callable[[], None]:
             130,
             "interrupted; nothing was left half-written\n",
         ),
-        (MemoryError(), 2, "there is not enough memory for this network\n"),
+        (MemoryError(), 2, "there is not enough memory for this input\n"),
         (
             OSError(28, "No space left", "x.y"),
             2,
@@ -186,7 +201,8 @@ def test_the_script_is_installed_and_helps_without_the_heavy_packages() -> None:
         "try:\n"
         f"    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
         "finally:\n"
-        "    heavy = {'matplotlib', 'numpy', 'onnx', 'torch'} & set(sys.modules)\n"
+        "    heavy = {'matplotlib', 'numba', 'numpy', 'onnx', 'pyarrow', 'torch'}\n"
+        "    heavy &= set(sys.modules)\n"
         "    print('heavy:', sorted(heavy), file=sys.stderr)\n"
     )
     done = subprocess.run(

@@ -1,6 +1,5 @@
 """The picture of a bracket: every bound on one axis, and where the layers lose."""
 
-from io import BytesIO
 from pathlib import Path
 from textwrap import fill
 
@@ -10,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
 
+from tacit.cli.places import save_figure
 from tacit.cli.report import describe
-from tacit.io import write_bytes
 from tacit.lipschitz.closed_form.products import site_bounds
 from tacit.lipschitz.network import run
 from tacit.lipschitz.pair import measure
@@ -39,15 +38,7 @@ def draw_bracket(
         The files written, each in one step.
     """
     figure = bracket_figure(title, result, predictions)
-    paths = [folder / name for name in FIGURES]
-    for path in paths:
-        buffer = BytesIO()
-        kind = path.suffix.removeprefix(".")
-        # Without a date the same result gives the same file.
-        metadata = {"CreationDate": None} if kind == "pdf" else None
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata)
-        write_bytes(path, buffer.getvalue())
-    return paths
+    return save_figure(figure, [folder / name for name in FIGURES])
 
 
 def bracket_figure(

@@ -87,3 +87,16 @@ def parse_random(text: str) -> tuple[int, int, int]:
     if num_layers > 1000:
         raise InputError(f"--random takes at most 1000 layers; got {text!r}")
     return num_inputs, width, num_layers
+
+
+def parse_columns(text: str | None) -> tuple[str, ...] | None:
+    """Return the three names of ``--columns a,b,c``."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if len(set(names)) != 3 or "" in names:
+        raise InputError(
+            "--columns takes the names of the columns with row labels, column labels "
+            f"and values, as in user,film,stars; got {text!r}"
+        )
+    return names

@@ -1,20 +1,18 @@
 """``tacit lipschitz``: bracket the Lipschitz constant of a network."""
 
-import json
 import math
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, final
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from tacit.cli.figure import FIGURES, draw_bracket
 from tacit.cli.inputs import Integer, parse_pair, parse_random, parse_shape
-from tacit.cli.report import TABLE_WIDTH, describe, make_table, notes, to_json
+from tacit.cli.places import json_bytes, result_places
+from tacit.cli.report import describe, make_table, notes, to_json
+from tacit.cli.terminal import open_console, watching
 from tacit.errors import InputError, Status
 from tacit.io import write_bytes
 from tacit.lipschitz.certificate import save_certificate
@@ -115,9 +113,7 @@ def lipschitz(
         max_steps=max_steps,
         seed=seed,
     )
-    console = Console(highlight=False)
-    if console.width < TABLE_WIDTH:  # lines are broken there, not cut
-        console = Console(highlight=False, width=TABLE_WIDTH)
+    console = open_console()
     written: list[Path] = []
     try:
         _print(console, subject, result)
@@ -177,52 +173,19 @@ def _files(
     model: Path | None, json_file: Path | None, out: Path | None
 ) -> _Files | None:
     """Return the places to write to; made and checked before the long work begins."""
-    results: list[Path] = []
-    certificate: Path | None = None
     if out is not None:
-        _make_folder(out, "--out")
         certificate = out / "certificate.npz"
-        results.append(out / "result.json")
-    if json_file is not None:
-        _make_folder(json_file.parent, "--json")
-        if certificate is None:
-            certificate = json_file.with_suffix(".certificate.npz")
-        if not any(_is_same(json_file, path) for path in results):
-            results.insert(0, json_file)
-    if certificate is None:
+    elif json_file is not None:
+        certificate = json_file.parent / f"{json_file.stem}.certificate.npz"
+    else:
         return None
-    taken = [certificate, *([out / name for name in FIGURES] if out else [])]
-    for path in results:
-        if path.exists() and not path.is_file():
-            raise InputError(f"cannot write {path}: it is not a file; name another one")
-        if any(_is_same(path, other) for other in taken):
-            raise InputError(
-                f"--json {path} is another result's file; name another one"
-            )
-    if model is not None and any(_is_same(model, p) for p in (*results, *taken)):
-        raise InputError(
-            f"{model} would be overwritten; name another place to write to"
-        )
-    return _Files(certificate=certificate, results=tuple(results), figures=out)
-
-
-def _make_folder(folder: Path, option: str) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror
-        raise InputError(
-            f"{option} cannot write to {folder}: {reason}; name another folder"
-        ) from None
-    if not writable:
-        raise InputError(
-            f"{option} cannot write to {folder}: not permitted; name another folder"
-        )
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    return first.resolve() == second.resolve()
+    results = result_places(
+        json_file,
+        out,
+        others=[certificate, *([out / name for name in FIGURES] if out else [])],
+        inputs=[] if model is None else [model],
+    )
+    return _Files(certificate=certificate, results=results, figures=out)
 
 
 def _solve(
@@ -234,24 +197,15 @@ def _solve(
     max_steps: int,
     seed: int,
 ) -> LipschitzResult:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),  # only for a person who watches
-    ) as progress:
-        task = progress.add_task("starting", total=None)
+    with watching() as show:
 
         def on_method(method: Method) -> None:
-            progress.update(task, description=_TITLES[method])
+            show(_TITLES[method])
 
         def on_step(step: int, state: LiftedState) -> None:
             if step % 10 == 0:
                 value = math.sqrt(max(state.best_value, 0.0))
-                progress.update(
-                    task, description=f"lifted network, step {step}, value {value:.6g}"
-                )
+                show(f"lifted network, step {step}, value {value:.6g}")
 
         return lipschitz_bracket(
             network,
@@ -299,9 +253,8 @@ def _write(files: _Files, subject: _Subject, result: LipschitzResult) -> list[Pa
         content = to_json(
             subject.network, subject.title, result, subject.predictions, witness
         )
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         for path in files.results:
-            write_bytes(path, text.encode())
+            write_bytes(path, json_bytes(content))
             written.append(path)
         if files.figures is not None:
             written += draw_bracket(

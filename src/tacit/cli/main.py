@@ -17,11 +17,15 @@ BAD_INPUT, NOT_PROVEN, INTERRUPTED, BUG = 2, 3, 130, 70
 # help stands here for the same reason.
 app = App(
     name="tacit",
-    help="Bounds with a proof: how far can a neural network's output move?",
+    help=(
+        "How far can a neural network's output move? Which low-rank matrix is behind "
+        "these numbers? Answers that say how far to trust them."
+    ),
     help_epilogue=(
         "Example: `tacit lipschitz model.onnx --out result` bounds a network and "
         "writes figure, JSON and certificate; "
-        "`tacit verify result/certificate.npz model.onnx` checks the certificate."
+        "`tacit verify result/certificate.npz model.onnx` checks the certificate; "
+        "`tacit recover entries.csv --out result` completes a matrix."
     ),
     version=lambda: version("tacit"),
     result_action="return_value",
@@ -40,6 +44,21 @@ app.command(
     ),
     help_epilogue=(
         "Example: `tacit lipschitz model.onnx --norm linf --margin 3,5 --out result`"
+    ),
+)
+app.command(
+    "tacit.cli.recover:recover",
+    name="recover",
+    help=(
+        "Find the low-rank matrix behind some entries, or linear measurements.\n\n"
+        "Prints its rank, how it was found, and its error on measurements that were "
+        "held out, with a confidence interval. Nothing is written unless --json or "
+        "--out is given. Exit codes: 0 answered, 2 bad input, 130 stopped by Ctrl-C "
+        "(the result so far is printed and written)."
+    ),
+    help_epilogue=(
+        "Example: `tacit recover ratings.csv --columns user,film,stars --complete "
+        "wanted.csv --out result`"
     ),
 )
 app.command(
@@ -79,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
     except (CycloptsError, TacitError) as error:
         return _fail(str(error), BAD_INPUT)
     except MemoryError:
-        return _fail("there is not enough memory for this network", BAD_INPUT)
+        return _fail("there is not enough memory for this input", BAD_INPUT)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing was left half-written", INTERRUPTED)
     except (BrokenPipeError, SystemExit):

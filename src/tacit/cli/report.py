@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from tacit.bracket import Bound
+from tacit.cli.terminal import TABLE_WIDTH
 from tacit.errors import Status
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.predict import Prediction
 from tacit.lipschitz.solve import LipschitzResult
 
-TABLE_WIDTH = 80
 _METHOD_WIDTH = 28
 # Two bounds closer than this look the same in a table of seven digits.
 _VISIBLE = 1e-6

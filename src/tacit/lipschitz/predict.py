@@ -6,8 +6,6 @@ must not be taken as a fact.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, final
 
 import torch
 
@@ -16,42 +14,10 @@ from tacit.lipschitz.blocks import dense_blocks
 from tacit.lipschitz.layers import Shift
 from tacit.lipschitz.network import Network
 from tacit.lipschitz.problem import NORMS, Norm
-
-Certainty = Literal["derived", "published", "recalled"]
+from tacit.prediction import Prediction
 
 _GSTV = "Geuchen, Stoeger, Telaar, Voigtlaender (2025), Information and Inference 14(2)"
 _DFGSV = "Dirksen, Finke, Geuchen, Stoeger, Voigtlaender (2025), arXiv:2506.19695"
-
-
-@final
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prediction:
-    """One number that theory gives, and how far it can be trusted.
-
-    Parameters
-    ----------
-    name : str
-        What is predicted.
-    value : float
-        The number.
-    certainty : {"derived", "published", "recalled"}
-        ``derived``: proved in the docstring of the function that returns it.
-        ``published``: stated by the source. ``recalled``: from memory or second-hand.
-    source : str
-        Where it comes from.
-    note : str
-        Conditions, and what is not claimed.
-    failure_probability : float
-        Probability over the draw of the network with which it may fail; 0 for facts
-        about expectations and for rates.
-    """
-
-    name: str
-    value: float
-    certainty: Certainty
-    source: str
-    note: str = ""
-    failure_probability: float = 0.0
 
 
 def expected_squared_gradient(num_inputs: int) -> Prediction:

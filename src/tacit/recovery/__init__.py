@@ -1,0 +1,1 @@
+"""Low-rank recovery: which low-rank matrix explains these linear measurements?"""

@@ -1,0 +1,1 @@
+"""Completion: a low-rank matrix from some of its entries."""

@@ -1,0 +1,304 @@
+r"""Preconditioned conjugate gradients on the factors, with exact line search.
+
+The fast way to a matrix whose rank is known or bounded well: for condition numbers from
+1 to 1000 some thirty steps reach six digits. From a tiny start with many more columns
+than needed it converges to whatever interpolates the data: the implicit bias of plain
+gradient descent is lost (``recover`` therefore reads the rank first).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from tacit.errors import InputError, Status
+from tacit.iterate import AbstractSolver
+from tacit.recovery.line_search import best_step, quartic_coefficients
+from tacit.recovery.maps.stored import StoredMap
+from tacit.recovery.problem import RecoveryProblem
+
+_Pair = tuple[Tensor, Tensor]  # of left and right; one tensor twice if symmetric
+
+# The residual is computed anew once it has fallen by this factor: what rounding left
+# from larger residuals would else be seen.
+_REFRESH = 1e-5
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConjugateState:
+    r"""A point of the iteration.
+
+    Parameters
+    ----------
+    left, right : Tensor, shape (num_rows, rank) and (num_columns, rank)
+        The factors; the same tensor in a symmetric problem.
+    residual : Tensor, shape (num_measurements,)
+        :math:`\mathcal{A}(L R^H) - y`, held-out measurements included.
+    value : float
+        :math:`\frac12 \sum_i w_i |r_i|^2`.
+    train_error : float
+        :math:`\|r\| / \|y\|` over the fitted measurements.
+    held_out_error : float
+        The same over those held out; NaN if there are none.
+    decrement : float
+        :math:`\langle g, p \rangle / \text{value}` for gradient g and preconditioned
+        gradient p: about twice the relative decrease still to be had.
+    num_passes : int
+        How often :math:`\mathcal{A}` and its adjoint were evaluated, each for whatever
+        was batched into one pass over the measurements.
+    """
+
+    left: Tensor
+    right: Tensor
+    residual: Tensor
+    value: float
+    train_error: float
+    held_out_error: float
+    decrement: float
+    num_passes: int
+    num_stalled: int
+    refreshed_at: float
+    # The gradient as a matrix, where the map is stored and it can be carried along.
+    gradient: Tensor | None
+    products: tuple[Tensor, Tensor]
+    preconditioned: tuple[Tensor, Tensor]
+    direction: tuple[Tensor, Tensor]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
+    r"""Minimise :math:`\frac12 \sum_i w_i |\mathcal{A}(L R^H)_i - y_i|^2`.
+
+    Nonlinear conjugate gradients (Polak and Ribiere, restarted when they point uphill)
+    in the metric of ScaledGD: the gradient :math:`(G R, G^H L)` with
+    :math:`G = \mathcal{A}^*(w \circ r)` becomes
+    :math:`(G R (R^H R + \delta I)^{-1}, G^H L (L^H L + \delta I)^{-1})`, which makes
+    the speed independent of the condition number. The step is the exact minimiser of
+    the quartic along the direction. In symmetric problems :math:`L = R = U` and G is
+    replaced by its Hermitian part.
+
+    Parameters
+    ----------
+    rtol : float
+        Converged once ``train_error`` is at most this.
+    decrement_rtol : float
+        Converged, too, once ``decrement`` is at most this: with noise the loss stays
+        positive. Every critical point counts, the origin included.
+    damping : float
+        :math:`\delta = \text{damping} \cdot \|X\|_F \cdot` train error, besides a
+        rounding-level amount: with more columns than the rank the metric would blow
+        up noise.
+
+    Notes
+    -----
+    A stored measurement matrix is read once a step: both terms of the line search and
+    their adjoints come from one pass, and the next gradient is the old one plus theirs.
+    Other maps compute two forward terms and one adjoint a step. Besides, a step costs
+    O((num_rows + num_columns) rank^2).
+
+    References
+    ----------
+    Tong, Ma and Chi (2021), Accelerating ill-conditioned low-rank matrix estimation via
+    scaled gradient descent (the metric). Mishra and Sepulchre (2014), R3MC (conjugate
+    gradients in it for completion). The single pass with carried gradients is ours.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> from tacit.iterate import iterate
+    >>> from tacit.recovery.conjugate import ConjugateGradients
+    >>> from tacit.recovery.start import spectral_start
+    >>> generator = tacit.make_generator(0)
+    >>> problem = tacit.planted_problem((20, 15), 2, oversampling=4.0,
+    ...     generator=generator)
+    >>> start = spectral_start(problem, 2, generator=generator)
+    >>> solution = iterate(problem, ConjugateGradients(), start, max_steps=100)
+    >>> solution.state.train_error < 1e-9
+    True
+    """
+
+    rtol: float = 1e-9
+    decrement_rtol: float = 1e-12
+    damping: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("rtol", "decrement_rtol", "damping"):
+            value = getattr(self, name)
+            if not 0.0 <= value < math.inf:
+                raise InputError(f"{name} must be a number of at least 0; got {value}")
+
+    def init(self, problem: RecoveryProblem, start: Any) -> ConjugateState:
+        left, right = start
+        return self._arrive(problem, None, _measure(problem, left, right), 1)
+
+    def step(self, problem: RecoveryProblem, state: ConjugateState) -> ConjugateState:
+        terms, adjoints = _line_terms(problem, state)
+        s = best_step(quartic_coefficients(state.residual, *terms, problem.weights))
+        left = state.left + s * state.direction[0]
+        right = left if problem.is_symmetric else state.right + s * state.direction[1]
+        residual = state.residual + s * (terms[0] + s * terms[1])
+        gradient = state.gradient
+        if gradient is not None and adjoints is not None:
+            gradient = gradient + s * (adjoints[0] + s * adjoints[1])
+        point = _Point(left=left, right=right, residual=residual, gradient=gradient)
+        if _errors(problem, residual)[1] > _REFRESH * state.refreshed_at:
+            return self._arrive(problem, state, point, state.num_passes + 1)
+        point = _measure(problem, left, right)
+        return self._arrive(problem, state, point, state.num_passes + 2)
+
+    def status(self, problem: RecoveryProblem, state: ConjugateState) -> Status | None:
+        if state.train_error <= self.rtol or state.decrement <= self.decrement_rtol:
+            return Status.CONVERGED
+        return Status.STALLED if state.num_stalled >= 5 else None
+
+    def _arrive(
+        self,
+        problem: RecoveryProblem,
+        before: ConjugateState | None,
+        point: "_Point",
+        num_passes: int,
+    ) -> ConjugateState:
+        """Return the state at a point, with the direction to go from there."""
+        value, train_error, held_out_error = _errors(problem, point.residual)
+        products = _products(problem, point)
+        scaled = self._precondition(products, point, train_error)
+        slope = _inner(products, scaled)
+        is_stalled = before is not None and value >= before.value * (1.0 - 1e-12)
+        return ConjugateState(
+            left=point.left,
+            right=point.right,
+            residual=point.residual,
+            gradient=point.gradient,
+            value=value,
+            train_error=train_error,
+            held_out_error=held_out_error,
+            decrement=slope / value if value > 0.0 else 0.0,
+            num_passes=num_passes,
+            num_stalled=before.num_stalled + 1 if before and is_stalled else 0,
+            refreshed_at=before.refreshed_at
+            if before and train_error > _REFRESH * before.refreshed_at
+            else train_error,
+            products=products,
+            preconditioned=scaled,
+            direction=_direction(products, scaled, slope, before),
+        )
+
+    def _precondition(
+        self, products: _Pair, point: "_Point", train_error: float
+    ) -> _Pair:
+        if point.left is point.right:
+            scaled = self._divide(products[0], point.right, train_error)
+            return scaled, scaled
+        return (
+            self._divide(products[0], point.right, train_error),
+            self._divide(products[1], point.left, train_error),
+        )
+
+    def _divide(self, product: Tensor, other: Tensor, train_error: float) -> Tensor:
+        r"""Return :math:`P (F^H F + \delta I)^{-1}` for the other factor F."""
+        gram = other.mH @ other
+        size = float(gram.diagonal().real.sum())
+        floor = 10.0 * torch.finfo(gram.dtype).eps
+        # A vanishing factor gets the plain gradient.
+        shift = (self.damping * train_error + floor) * size or 1.0
+        gram.diagonal().add_(shift)
+        return torch.linalg.solve(gram, product, left=False)
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Point:
+    """Factors with their residual, and the gradient where it is kept as a matrix."""
+
+    left: Tensor
+    right: Tensor
+    residual: Tensor
+    gradient: Tensor | None
+
+
+def _measure(problem: RecoveryProblem, left: Tensor, right: Tensor) -> _Point:
+    """Compute the residual at a point from the measurements."""
+    right = left if problem.is_symmetric else right
+    linear_map, y = problem.linear_map, problem.measurements
+    if not isinstance(linear_map, StoredMap):
+        residual = linear_map.apply_factors(left, right) - y
+        return _Point(left=left, right=right, residual=residual, gradient=None)
+    packed = linear_map.pack(left @ right.mH)
+    residuals, gradients = linear_map.fused_pass(packed[None], y[None], problem.weights)
+    gradient = linear_map.unpack(gradients[0])
+    return _Point(left=left, right=right, residual=residuals[0], gradient=gradient)
+
+
+def _line_terms(
+    problem: RecoveryProblem, state: ConjugateState
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
+    """Return the residual's linear and quadratic change, and their adjoints if stored.
+
+    They belong to the matrices ``L dR^H + dL R^H`` and ``dL dR^H``.
+    """
+    linear_map = problem.linear_map
+    (left, right), (d_left, d_right) = (state.left, state.right), state.direction
+    if isinstance(linear_map, StoredMap):
+        first = left @ d_right.mH + d_left @ right.mH
+        packed = linear_map.pack(torch.stack([first, d_left @ d_right.mH]))
+        nothing = torch.zeros_like(state.residual).expand(2, -1)
+        terms, adjoints = linear_map.fused_pass(packed, nothing, problem.weights)
+        matrices = linear_map.unpack(adjoints)
+        return (terms[0], terms[1]), (matrices[0], matrices[1])
+    linear = linear_map.apply_factors(
+        torch.cat([left, d_left], -1), torch.cat([d_right, right], -1)
+    )
+    return (linear, linear_map.apply_factors(d_left, d_right)), None
+
+
+def _products(problem: RecoveryProblem, point: _Point) -> _Pair:
+    """Return the gradient with respect to both factors."""
+    left, right = point.left, point.right
+    if point.gradient is not None:
+        products = point.gradient @ right, point.gradient.mH @ left
+    else:
+        weighted = problem.weights * point.residual
+        products = problem.linear_map.adjoint_times(weighted, left, right)
+    if problem.is_symmetric:
+        mean = (products[0] + products[1]) / 2.0
+        return mean, mean
+    return products
+
+
+def _direction(
+    products: _Pair, scaled: _Pair, slope: float, before: ConjugateState | None
+) -> _Pair:
+    """Return minus the scaled gradient, plus what Polak and Ribiere keep of before."""
+    downhill = -scaled[0], -scaled[1]
+    if before is None:
+        return downhill
+    last = _inner(before.products, before.preconditioned)
+    beta = (slope - _inner(before.products, scaled)) / last if last > 0.0 else 0.0
+    if not beta > 0.0:
+        return downhill
+    first = downhill[0] + beta * before.direction[0]
+    second = (
+        first
+        if products[0] is products[1]
+        else (downhill[1] + beta * before.direction[1])
+    )
+    is_uphill = _inner(products, (first, second)) >= 0.0
+    return downhill if is_uphill else (first, second)
+
+
+def _inner(first: _Pair, second: _Pair) -> float:
+    total = (first[0].conj() * second[0]).real.sum()
+    return float(total + (first[1].conj() * second[1]).real.sum())
+
+
+def _errors(problem: RecoveryProblem, residual: Tensor) -> tuple[float, float, float]:
+    """Return the loss, and the errors over the fitted and the held-out measurements."""
+    squares, held = problem.sums_of_squares(residual).tolist()
+    size, held_size = problem.squared_sizes.tolist()
+    train_error = math.sqrt(squares / size) if size > 0.0 else math.sqrt(squares)
+    held_out_error = math.sqrt(held / held_size) if held_size > 0.0 else math.nan
+    return squares / 2.0, train_error, held_out_error

@@ -1,0 +1,1 @@
+"""Linear maps from matrices to measurements."""

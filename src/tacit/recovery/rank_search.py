@@ -1,0 +1,381 @@
+r"""Finding the rank: read from a spectrum, then corrected one direction at a time."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.errors import Status
+from tacit.iterate import Observer, iterate
+from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
+from tacit.recovery.conjugate import ConjugateGradients, ConjugateState
+from tacit.recovery.problem import RecoveryProblem, num_unknowns
+
+# A smaller validation part says less than the fitted measurements do: its error would
+# be uncertain by more than 5 %, about what one more rank changes.
+FEWEST_VALIDATION = 200
+# Another rank is taken if it lowers the score by this factor at least.
+_WORTHWHILE = 0.99
+# Singular values this much below the largest are not looked at for a gap.
+_SMALLEST = 1e-4
+_MOST_UNKNOWNS = 0.8
+_CLEAR_GAP = 5.0
+_ROUGH_STEPS = 100
+_ROUGH_DECREMENT = 1e-3  # of a fit whose rank may still change
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fit:
+    """Factors of one rank fitted to the measurements.
+
+    Parameters
+    ----------
+    left, right : Tensor
+        The factors; one tensor in a symmetric problem.
+    residual : Tensor, shape (num_measurements,)
+    train_error, held_out_error : float
+        Relative; NaN where nothing is held out.
+    status : Status
+    num_steps, num_passes : int
+        Of everything that led here.
+    """
+
+    left: Tensor
+    right: Tensor
+    residual: Tensor
+    train_error: float
+    held_out_error: float
+    status: Status
+    num_steps: int
+    num_passes: int
+
+    @property
+    def rank(self) -> int:
+        """Number of columns."""
+        return self.left.shape[-1]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Search:
+    """What every fit of one search shares.
+
+    Parameters
+    ----------
+    problem : RecoveryProblem
+    generator : torch.Generator
+        Of iterative decompositions.
+    rtol : float
+        Train error at which the measurements count as explained.
+    max_steps : int
+        Of one fit.
+    observers : sequence of callables
+        See every step of every fit.
+    on_phase : callable or None
+        Called with a few words when something begins.
+    validation : Tensor or None, shape (num_measurements,)
+        True for those of the held-out measurements by which ranks are compared. The
+        others take no part in any choice: the error on them is no choice's work.
+    """
+
+    problem: RecoveryProblem
+    generator: torch.Generator
+    rtol: float = 1e-9
+    max_steps: int = 500
+    observers: Sequence[Observer] = ()
+    on_phase: Callable[[str], None] | None = None
+    validation: Tensor | None = None
+
+    def announce(self, text: str) -> None:
+        """Tell who listens what begins."""
+        if self.on_phase is not None:
+            self.on_phase(text)
+
+
+def fit_factors(
+    search: Search,
+    left: Tensor,
+    right: Tensor,
+    *,
+    before: Fit | None = None,
+    is_rough: bool = False,
+) -> Fit:
+    """Fit factors from a start by conjugate gradients.
+
+    Parameters
+    ----------
+    search : Search
+    left, right : Tensor
+        The start.
+    before : Fit or None
+        Its steps and passes are counted, too.
+    is_rough : bool
+        Stop where the rank may be judged, well before convergence, or when the
+        validation error rises.
+
+    Returns
+    -------
+    Fit
+    """
+    problem = search.problem
+    observers = list(search.observers)
+    solver = ConjugateGradients(rtol=search.rtol)
+    max_steps = search.max_steps
+    if is_rough:
+        max_steps = min(max_steps, _ROUGH_STEPS)
+        solver = ConjugateGradients(rtol=search.rtol, decrement_rtol=_ROUGH_DECREMENT)
+        observers.append(stop_when_validation_rises(search))
+    solution = iterate(
+        problem, solver, (left, right), max_steps=max_steps, observers=observers
+    )
+    state = solution.state
+    return Fit(
+        left=state.left,
+        right=state.right,
+        residual=state.residual,
+        train_error=state.train_error,
+        held_out_error=state.held_out_error,
+        status=solution.status,
+        num_steps=solution.num_steps + (before.num_steps if before else 0),
+        num_passes=state.num_passes + (before.num_passes if before else 0),
+    )
+
+
+def stop_when_validation_rises(search: Search, patience: int = 4) -> Observer:
+    """Return an observer that ends a run whose validation error keeps rising.
+
+    Early stopping: with more columns than the rank, noise is fitted last. Without a
+    validation part it never ends a run.
+    """
+    lowest = math.inf
+    num_above = 0
+
+    def observe(step: int, state: ConjugateState) -> Status | None:
+        nonlocal lowest, num_above
+        error = validation_error(search, state.residual)
+        num_above = num_above + 1 if error > lowest else 0
+        lowest = min(lowest, error)
+        return Status.STALLED if num_above >= patience else None
+
+    return observe
+
+
+def validation_error(search: Search, residual: Tensor) -> float:
+    """Return the relative error over the validation part; NaN if it says too little."""
+    mask = search.validation
+    if mask is None or int(mask.sum()) < FEWEST_VALIDATION:
+        return math.nan
+    norm = torch.linalg.vector_norm
+    size = float(norm(search.problem.measurements[mask]))
+    return float(norm(residual[mask])) / size if size > 0.0 else math.nan
+
+
+def judged(problem: RecoveryProblem, fit: Fit) -> Fit:
+    """Return a fit with its errors over what another problem fits and holds out."""
+    squares, held = problem.sums_of_squares(fit.residual).tolist()
+    size, held_size = problem.squared_sizes.tolist()
+    return replace(
+        fit,
+        train_error=math.sqrt(squares / size) if size > 0.0 else math.sqrt(squares),
+        held_out_error=math.sqrt(held / held_size) if held_size > 0.0 else math.nan,
+    )
+
+
+def factor_spectrum(left: Tensor, right: Tensor) -> Tensor:
+    """Return the singular values of ``left @ right^H``, largest first."""
+    if left is right:
+        return torch.linalg.svdvals(left).square()
+    first = torch.linalg.qr(left).R
+    second = torch.linalg.qr(right).R
+    return torch.linalg.svdvals(first @ second.mH)
+
+
+def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return balanced factors of the best approximation of a smaller rank."""
+    if left is right:
+        basis, values, _ = torch.linalg.svd(left, full_matrices=False)
+        kept = basis[:, :rank] * values[:rank]
+        return kept, kept
+    first, second = torch.linalg.qr(left), torch.linalg.qr(right)
+    u, values, vh = torch.linalg.svd(first.R @ second.R.mH, full_matrices=False)
+    roots = values[:rank].sqrt()
+    return first.Q @ (u[:, :rank] * roots), second.Q @ (vh[:rank].mH * roots)
+
+
+def read_rank(spectrum: Tensor) -> tuple[int, float]:
+    """Return where a spectrum has its widest gap, and the ratio there.
+
+    Parameters
+    ----------
+    spectrum : Tensor, shape (k,)
+        Singular values, largest first.
+
+    Returns
+    -------
+    rank : int
+        The j with the largest ratio of value j to value j + 1, among values of at
+        least 1e-4 times the largest. If that ratio is below 5, the smallest j with at
+        least its square root: a rank too small is raised at less cost than one too
+        large is lowered.
+    gap : float
+        The ratio at that j; infinite where the next value is zero, 1 for a single
+        value.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tacit.recovery.rank_search import read_rank
+    >>> read_rank(torch.tensor([1.0, 0.5, 0.005, 0.004]))[0]
+    2
+    """
+    values = spectrum.double()
+    if values.numel() == 1 or float(values[0]) <= 0.0:
+        return 1, 1.0
+    floor = torch.finfo(spectrum.dtype).eps * values[0]
+    ratios = values[:-1] / torch.maximum(values[1:], floor)
+    ratios[values[:-1] < _SMALLEST * values[0]] = 0.0
+    widest = float(ratios.max())
+    if widest < _CLEAR_GAP:
+        ratios = ratios[: int((ratios >= math.sqrt(widest)).nonzero()[0, 0]) + 1]
+        return len(ratios), float(ratios[-1])
+    rank = int(ratios.argmax()) + 1
+    return rank, widest
+
+
+def is_explained(search: Search, fit: Fit) -> bool:
+    """Whether the residual is down to the tolerance, or to the noise if known."""
+    if fit.train_error <= search.rtol:
+        return True
+    noise = search.problem.noise_level
+    if not noise:
+        return False
+    weights = search.problem.weights
+    squares = float((weights * fit.residual.abs().square()).sum())
+    unknowns = num_unknowns(search.problem, fit.rank)
+    return squares <= noise**2 * max(float(weights.sum()) - unknowns, 1.0)
+
+
+def score(search: Search, fit: Fit) -> float:
+    r"""Return what ranks are compared by: smaller is better.
+
+    The validation error if there is one; else an information criterion, written as an
+    error: :math:`\text{train error} \cdot e^{3 d / (2 m)} (1 - d / m)^{-1/2}` for d
+    degrees of freedom and m measurements fitted. Its logarithm, times 2 m, is that of
+    Akaike (1974) with the unknowns counted twice: a new direction is not arbitrary but
+    the one that fits noise best, and the largest singular value of n x n noise is
+    :math:`2 \sqrt n`, whose square is twice the 2 n unknowns of that direction.
+
+    Zero if the measurements are explained. Infinite if they are not, with d more than
+    0.8 m: so many unknowns fit noise.
+    """
+    if fit.train_error <= search.rtol:
+        return 0.0
+    part = num_unknowns(search.problem, fit.rank) / float(search.problem.weights.sum())
+    if part >= _MOST_UNKNOWNS:
+        return math.inf
+    error = validation_error(search, fit.residual)
+    if not math.isnan(error):
+        return error
+    return fit.train_error * math.exp(1.5 * part) / math.sqrt(1.0 - part)
+
+
+def grow(search: Search, fit: Fit, count: int) -> tuple[Tensor, Tensor]:
+    r"""Return factors with more columns, along which the loss falls fastest.
+
+    The leading singular vectors of :math:`-\mathcal{A}^*(w \circ r)` (symmetric:
+    eigenvectors of positive eigenvalues) are those that a certificate of optimality is
+    violated by; the length of the step along them is the best one.
+    """
+    problem = search.problem
+    linear_map, weights = problem.linear_map, problem.weights
+    force = -weights * fit.residual
+    if problem.is_symmetric:
+        values, vectors = leading_eigenpairs(
+            linear_map, force, count, generator=search.generator
+        )
+        left = vectors * values.clamp(min=0.0).sqrt()
+        right = left
+    else:
+        u, values, v = leading_triplets(
+            linear_map, force, count, generator=search.generator
+        )
+        left, right = u * values.sqrt(), v * values.sqrt()
+    change = weights * linear_map.apply_factors(left, right)
+    squares = float(change.abs().square().sum())
+    along = float((change.conj() * force).real.sum())
+    length = math.sqrt(max(along, 0.0) / squares) if squares > 0.0 else 0.0
+    grown = torch.cat([fit.left, length * left], -1)
+    if problem.is_symmetric:
+        return grown, grown
+    return grown, torch.cat([fit.right, length * right], -1)
+
+
+def climb(search: Search, fit: Fit, most: int) -> Fit:
+    """Raise the rank while the measurements are not explained and that helps.
+
+    Parameters
+    ----------
+    search : Search
+    fit : Fit
+        Where to begin.
+    most : int
+        Largest rank.
+
+    Returns
+    -------
+    Fit
+        With the best score; its counts include the attempts that failed.
+    """
+    best = fit
+    num_failed = 0
+    current = fit
+    while current.rank < most and not is_explained(search, current):
+        count = min(max(1, current.rank // 8), most - current.rank)
+        current = climb_once(search, current, count)
+        if current.status in (Status.INTERRUPTED, Status.NON_FINITE):
+            break
+        is_better = score(search, current) < _WORTHWHILE * score(search, best)
+        num_failed = 0 if is_better else num_failed + 1
+        best = current if is_better else best
+        # One more direction alone may not help where two do.
+        if num_failed >= 2:
+            break
+    return counted(best, current)
+
+
+def climb_once(search: Search, fit: Fit, count: int = 1) -> Fit:
+    """Raise the rank by ``count`` and fit again, roughly."""
+    search.announce(f"rank {fit.rank + count}")
+    start = grow(search, fit, count)
+    return fit_factors(search, *start, before=fit, is_rough=True)
+
+
+def descend(search: Search, fit: Fit) -> Fit:
+    """Lower the rank while that does not worsen the score."""
+    best = fit
+    current = fit
+    while best.rank > 1 and best.train_error > search.rtol:
+        search.announce(f"rank {best.rank - 1}")
+        start = truncate(best.left, best.right, best.rank - 1)
+        current = fit_factors(search, *start, before=current, is_rough=True)
+        if score(search, current) > score(search, best) or (
+            current.status is Status.INTERRUPTED
+        ):
+            break
+        best = current
+    return counted(best, current)
+
+
+def counted(best: Fit, last: Fit) -> Fit:
+    """Return the best fit with the counts, and an interruption, of the last one."""
+    is_cut = last.status is Status.INTERRUPTED
+    return replace(
+        best,
+        status=last.status if is_cut else best.status,
+        num_steps=last.num_steps,
+        num_passes=last.num_passes,
+    )

@@ -1,0 +1,1 @@
+"""Files with entries or measurements of a matrix become problems with labels."""

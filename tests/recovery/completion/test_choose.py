@@ -1,0 +1,210 @@
+"""The choice between methods."""
+
+import math
+
+import pytest
+import torch
+from recovery_cases import draw
+from torch import Tensor
+
+from tacit.errors import InputError, Status
+from tacit.recovery.completion.candidates import (
+    CONTINUATION,
+    IRLS,
+    RATINGS,
+    SOFT_IMPUTE,
+)
+from tacit.recovery.completion.choose import complete
+from tacit.recovery.completion.problem import completion_problem
+from tacit.recovery.completion.soft_impute import SoftImputeState
+from tacit.recovery.maps.stored import gaussian_map
+from tacit.recovery.planted import planted_completion
+from tacit.recovery.problem import RecoveryProblem, hold_out
+from tacit.recovery.rank_search import Fit, Search
+from tacit.recovery.sensing import Answer
+
+
+def run(
+    problem: RecoveryProblem, generator: torch.Generator, rank: int | None = None
+) -> Answer:
+    return complete(Search(problem=problem, generator=generator), rank=rank)
+
+
+def error(problem: RecoveryProblem, fit: Fit) -> float:
+    """Relative error of the whole matrix."""
+    assert problem.planted is not None
+    truth = problem.planted.left @ problem.planted.right.mH
+    norm = torch.linalg.matrix_norm
+    return float(norm(fit.left @ fit.right.mH - truth) / norm(truth))
+
+
+def seen(matrix: Tensor, part: float, generator: torch.Generator) -> RecoveryProblem:
+    kept = torch.rand(matrix.shape, generator=generator) < part
+    rows, columns = torch.nonzero(kept, as_tuple=True)
+    return completion_problem(
+        rows, columns, matrix[rows, columns], (matrix.shape[0], matrix.shape[1])
+    )
+
+
+def require_consistent(problem: RecoveryProblem, fit: Fit) -> None:
+    """The errors of a fit are those of its factors on all entries."""
+    residual = problem.linear_map.apply_factors(fit.left, fit.right)
+    residual = residual - problem.measurements
+    torch.testing.assert_close(fit.residual, residual, rtol=1e-6, atol=1e-9)
+    fitted = problem.weights > 0.0
+    norm = torch.linalg.vector_norm
+    train = float(norm(residual[fitted]) / norm(problem.measurements[fitted]))
+    assert fit.train_error == pytest.approx(train, rel=1e-3, abs=1e-12)
+
+
+def test_an_easy_case_pays_for_one_method(generator: torch.Generator) -> None:
+    problem = planted_completion((100, 80), 3, oversampling=5.0, generator=generator)
+    problem = hold_out(problem, 0.05, generator=generator)
+    answer = run(problem, generator)
+    assert answer.method == CONTINUATION
+    assert list(answer.choices) == [f"validation error, {CONTINUATION}"]
+    assert IRLS not in answer.reason
+    assert "validation entries, the first to explain them" in answer.reason
+    assert answer.fit.status is Status.CONVERGED
+    assert error(problem, answer.fit) < 1e-7
+    require_consistent(problem, answer.fit)
+
+
+def test_few_entries_go_to_reweighted_least_squares(generator: torch.Generator) -> None:
+    problem = planted_completion(
+        (150, 120), 3, oversampling=2.0, condition_number=10.0, generator=generator
+    )
+    answer = run(problem, generator, rank=3)
+    assert answer.method == IRLS
+    assert CONTINUATION in answer.reason
+    assert error(problem, answer.fit) < 1e-6
+    require_consistent(problem, answer.fit)
+
+
+def test_noise_is_met_by_all_and_the_best_is_taken(generator: torch.Generator) -> None:
+    problem = planted_completion(
+        (80, 60), 2, oversampling=5.0, noise=0.1, generator=generator
+    )
+    answer = run(problem, generator)
+    errors = {
+        method: answer.choices[f"validation error, {method}"]
+        for method in (CONTINUATION, SOFT_IMPUTE)
+    }
+    assert answer.method == min(errors, key=lambda method: errors[method])
+    assert answer.method == CONTINUATION
+    assert answer.fit.rank == 2
+    assert all(f"{value:.2e}" in answer.reason for value in errors.values())
+    require_consistent(problem, answer.fit)
+
+
+def test_a_slowly_falling_spectrum_goes_to_soft_impute(
+    generator: torch.Generator,
+) -> None:
+    left = torch.linalg.qr(draw(generator, 60, 40)).Q
+    right = torch.linalg.qr(draw(generator, 50, 40)).Q
+    spectrum = torch.arange(1.0, 41.0, dtype=torch.float64) ** -0.7
+    problem = seen(left * spectrum @ right.mH, 0.6, generator)
+    answer = run(problem, generator)
+    assert answer.method == SOFT_IMPUTE
+    assert answer.choices["penalty"] > 0.0
+    assert answer.fit.rank > 5
+    require_consistent(problem, answer.fit)
+
+
+def test_ratings_get_biases(generator: torch.Generator) -> None:
+    matrix = (
+        3.5
+        + draw(generator, 80, 1)
+        + 0.7 * draw(generator, 1, 50)
+        + 0.3 * draw(generator, 80, 50)
+    )
+    problem = hold_out(seen(matrix, 0.3, generator), 0.1, generator=generator)
+    answer = run(problem, generator)
+    assert answer.method == RATINGS
+    assert answer.choices["shrinkage"] > 0.0
+    # Nothing but the noise, 0.3, can be left.
+    assert problem.held_out is not None
+    misses = answer.fit.residual[problem.held_out]
+    assert 0.27 < float(misses.square().mean().sqrt()) < 0.34
+    require_consistent(problem, answer.fit)
+
+
+def test_held_out_entries_take_no_part(generator: torch.Generator) -> None:
+    problem = planted_completion(
+        (60, 50), 2, oversampling=4.0, noise=0.1, generator=generator
+    )
+    problem = hold_out(problem, 0.1, generator=generator)
+    assert problem.held_out is not None
+    spoilt = RecoveryProblem(
+        linear_map=problem.linear_map,
+        measurements=torch.where(problem.held_out, 7.0, problem.measurements),
+        held_out=problem.held_out,
+        noise_level=problem.noise_level,
+    )
+    state = generator.get_state()
+    first = run(problem, generator)
+    generator.set_state(state)
+    second = run(spoilt, generator)
+    assert first.reason == second.reason
+    assert torch.equal(first.fit.left, second.fit.left)
+    assert first.fit.held_out_error < second.fit.held_out_error
+
+
+@pytest.mark.parametrize("oversampling", [2.6, 5.0])
+def test_symmetric_matrices_are_answered_by_one_factor(
+    generator: torch.Generator, oversampling: float
+) -> None:
+    problem = planted_completion(
+        (100, 100),
+        2,
+        oversampling=oversampling,
+        is_symmetric=True,
+        generator=generator,
+    )
+    answer = run(problem, generator, rank=2)
+    assert answer.fit.left is answer.fit.right
+    assert error(problem, answer.fit) < 1e-6
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_the_rank_is_kept(generator: torch.Generator, rank: int) -> None:
+    problem = planted_completion(
+        (50, 40), 4, oversampling=3.0, noise=0.2, generator=generator
+    )
+    shifted = RecoveryProblem(
+        linear_map=problem.linear_map, measurements=problem.measurements + 0.2
+    )
+    assert run(shifted, generator, rank=rank).fit.rank <= rank
+
+
+def test_a_tiny_problem_has_no_validation_entries(generator: torch.Generator) -> None:
+    problem = completion_problem([0, 0, 1], [0, 1, 0], [1.0, 2.0, 3.0])
+    answer = run(problem, generator)
+    assert "too few entries" in answer.reason
+    assert all(math.isnan(value) for value in answer.choices.values())
+    filled = (answer.fit.left @ answer.fit.right.mH)[1, 1]
+    assert float(filled) == pytest.approx(6.0, rel=1e-6)
+
+
+def test_an_interruption_is_reported(generator: torch.Generator) -> None:
+    def interrupt(_: int, state: object) -> None:
+        if isinstance(state, SoftImputeState):
+            raise KeyboardInterrupt
+
+    problem = planted_completion(
+        (50, 40), 2, oversampling=3.0, noise=0.2, generator=generator
+    )
+    search = Search(problem=problem, generator=generator, observers=[interrupt])
+    answer = complete(search)
+    assert answer.fit.status is Status.INTERRUPTED
+    assert answer.method == CONTINUATION
+    require_consistent(problem, answer.fit)
+
+
+def test_other_maps_are_refused(generator: torch.Generator) -> None:
+    gaussian = gaussian_map((4, 3), 10, generator=generator)
+    problem = RecoveryProblem(
+        linear_map=gaussian, measurements=torch.ones(10, dtype=torch.float64)
+    )
+    with pytest.raises(InputError, match="EntriesMap"):
+        run(problem, generator)

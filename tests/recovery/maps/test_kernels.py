@@ -1,0 +1,161 @@
+import multiprocessing
+import threading
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+from recovery_cases import draw
+from tacit.recovery.maps.kernels import (
+    as_array,
+    compiled,
+    even_bounds,
+    fused_pass,
+    fused_pass_pair,
+    new_tensor,
+    num_threads,
+    run_in_threads,
+)
+
+DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 7, 64, 131])
+@pytest.mark.parametrize("num_parts", [1, 3])
+def test_a_pass_is_two_dense_products(
+    dtype: torch.dtype, size: int, num_parts: int, generator: torch.Generator
+) -> None:
+    num_rows = 20
+    matrix = draw(generator, num_rows, size, dtype=dtype)
+    vectors = draw(generator, 2, size, dtype=dtype)
+    offsets = draw(generator, 2, num_rows, dtype=dtype)
+    weights = torch.rand(num_rows, generator=generator).to(matrix.real.dtype)
+    residuals = vectors @ matrix.T - offsets
+    gradients = (weights * residuals) @ matrix.conj()
+    bounds = even_bounds(num_rows, num_parts, 4)
+    atol = 50.0 * size**0.5 * num_rows * torch.finfo(dtype).eps
+
+    single = torch.zeros(num_rows, dtype=dtype), torch.zeros(3, size, dtype=dtype)
+    pair = torch.zeros(2, num_rows, dtype=dtype), torch.zeros(3, 2, size, dtype=dtype)
+
+    def run_single(part: int, start: int, stop: int) -> None:
+        inputs = (vectors[0].numpy(), offsets[0].numpy(), weights.numpy())
+        outputs = single[0].numpy(), single[1][part].numpy()
+        fused_pass(matrix.numpy(), *inputs, *outputs, start, stop)
+
+    def run_pair(part: int, start: int, stop: int) -> None:
+        inputs = (vectors.numpy(), offsets.numpy(), weights.numpy())
+        outputs = pair[0].numpy(), pair[1][part].numpy()
+        fused_pass_pair(matrix.numpy(), *inputs, *outputs, start, stop)
+
+    run_in_threads(run_single, bounds)
+    run_in_threads(run_pair, bounds)
+    assert torch.allclose(single[0], residuals[0], rtol=0.0, atol=atol)
+    assert torch.allclose(single[1].sum(0), gradients[0], rtol=0.0, atol=atol)
+    assert torch.allclose(pair[0], residuals, rtol=0.0, atol=atol)
+    assert torch.allclose(pair[1].sum(0), gradients, rtol=0.0, atol=atol)
+
+
+def test_a_pass_leaves_other_rows_alone(generator: torch.Generator) -> None:
+    matrix = draw(generator, 12, 5)
+    residual, gradient = torch.full((12,), 7.0).double(), torch.zeros(5).double()
+    vector, zeros, ones = draw(generator, 5), np.zeros(12), np.ones(12)
+    outputs = residual.numpy(), gradient.numpy()
+    fused_pass(matrix.numpy(), vector.numpy(), zeros, ones, *outputs, 4, 8)
+    expected = matrix[4:8] @ vector
+    assert torch.allclose(residual[4:8], expected, atol=1e-14)
+    assert bool((residual[:4] == 7.0).all() and (residual[8:] == 7.0).all())
+    assert torch.allclose(gradient, expected @ matrix[4:8], atol=1e-13)
+
+
+def test_numbers_that_are_not_finite_stay_so() -> None:
+    matrix = np.ones((4, 3))
+    matrix[1, 1] = np.inf
+    matrix[2, 0] = np.nan
+    residual, gradient = np.zeros(4), np.zeros(3)
+    fused_pass(matrix, np.ones(3), np.zeros(4), np.ones(4), residual, gradient, 0, 4)
+    assert residual[0] == residual[3] == 3.0
+    assert np.isinf(residual[1])
+    assert np.isnan(residual[2])
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 8, 100, 101])
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 8])
+@pytest.mark.parametrize("tile", [1, 4])
+def test_parts_cover_the_range_once(size: int, num_parts: int, tile: int) -> None:
+    bounds = even_bounds(size, num_parts, tile)
+    assert (bounds[0], bounds[-1], len(bounds)) == (0, size, num_parts + 1)
+    sizes = np.diff(bounds)
+    assert sizes.min() >= 0
+    assert all(bound % tile == 0 for bound in bounds[:-1])
+    assert sizes.max() <= -(-size // num_parts) + tile
+
+
+def test_parts_run_at_the_same_time() -> None:
+    # Each part waits for the other: one after the other they would never end.
+    meeting = threading.Barrier(2, timeout=60.0)
+    calls: list[tuple[int, int, int]] = []
+
+    def kernel(part: int, start: int, stop: int) -> None:
+        meeting.wait()
+        calls.append((part, start, stop))
+
+    run_in_threads(kernel, [0, 4, 9])
+    assert sorted(calls) == [(0, 0, 4), (1, 4, 9)]
+
+
+@pytest.mark.parametrize("failing", [0, 2])
+def test_an_error_in_a_part_comes_through(failing: int) -> None:
+    def kernel(part: int, start: int, stop: int) -> None:
+        if part == failing:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_in_threads(kernel, [0, 1, 2, 3])
+
+
+def _fill_in_a_child(start: int) -> list[int]:
+    done: list[int] = []
+    run_in_threads(lambda part, _start, _stop: done.append(start + part), [0, 1, 2])
+    return sorted(done)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    assert _fill_in_a_child(5) == [5, 6]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(_fill_in_a_child, (7,)).get(timeout=60.0) == [7, 8]
+
+
+def test_small_passes_get_one_thread() -> None:
+    assert num_threads(0) == 1
+    assert num_threads(2**40) == torch.get_num_threads()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_new_tensors_take_the_dtype(dtype: torch.dtype) -> None:
+    fresh = new_tensor(torch.zeros(1, dtype=dtype).conj(), 3, 2)
+    assert (fresh.dtype, fresh.shape) == (dtype, (3, 2))
+    assert fresh.is_contiguous()
+
+
+def test_arrays_are_views_where_they_can_be(generator: torch.Generator) -> None:
+    tensor = draw(generator, 3, 2, dtype=torch.complex128)
+    assert as_array(tensor).ctypes.data == tensor.data_ptr()
+    assert (as_array(tensor.mH) == tensor.numpy().conj().T).all()
+    assert (as_array(tensor.mH.imag) == -as_array(tensor.imag).T).all()
+    assert as_array(tensor.mT).flags.c_contiguous
+
+
+def test_kernels_compile_where_nothing_can_be_stored() -> None:
+    def kernel(number: int) -> int:
+        return number + 1
+
+    # A file that is not there has no place for results beside it, or anywhere.
+    nowhere = kernel.__code__.replace(co_filename="/nowhere/kernel.py")
+    kernel.__code__ = nowhere
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit(cache=True)(kernel)
+    assert compiled(kernel)(2) == 3

@@ -1,0 +1,64 @@
+"""The exact line search, against the quartic itself and exact rationals."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tacit.recovery.line_search import best_step, quartic_coefficients
+
+
+def _value(coefficients: tuple[float, ...], s: float) -> float:
+    return float(np.polynomial.polynomial.polyval(s, np.array(coefficients)))
+
+
+def test_coefficients_are_those_of_the_weighted_squares(
+    generator: torch.Generator,
+) -> None:
+    for dtype in (torch.float64, torch.complex128):
+        r, a, b = torch.randn(3, 11, generator=generator, dtype=dtype)
+        weights = torch.rand(11, generator=generator, dtype=torch.float64)
+        coefficients = quartic_coefficients(r, a, b, weights)
+        for s in (-0.7, 0.0, 0.3, 2.0):
+            expected = float((weights * (r + s * a + s * s * b).abs() ** 2).sum())
+            assert _value(coefficients, s) == pytest.approx(expected, rel=1e-12)
+
+
+@given(
+    st.lists(st.integers(-9, 9), min_size=3, max_size=3),
+    st.lists(st.integers(-9, 9), min_size=3, max_size=3),
+    st.lists(st.integers(-9, 9), min_size=3, max_size=3),
+)
+def test_no_other_step_is_better(r: list[int], a: list[int], b: list[int]) -> None:
+    if sum(x * y for x, y in zip(r, a, strict=True)) > 0:
+        a = [-x for x in a]
+    vectors = torch.tensor([r, a, b], dtype=torch.float64)
+    coefficients = quartic_coefficients(*vectors, torch.ones(3, dtype=torch.float64))
+    step = best_step(coefficients)
+    exact = [Fraction(c) for c in coefficients]
+
+    def value(s: Fraction) -> Fraction:
+        return sum((c * s**i for i, c in enumerate(exact)), Fraction(0))
+
+    reached = value(Fraction(step))
+    scale = sum(abs(c) for c in exact) + 1
+    for other in [Fraction(i, 64) for i in range(640)]:
+        assert reached <= value(other) + scale * Fraction(1, 10**9)
+
+
+@pytest.mark.parametrize("size", [1e-70, 1e-30, 1.0, 1e30, 1e70])
+def test_the_scale_of_the_direction_does_not_matter(size: float) -> None:
+    # (1 - s)^2 (1 + s^2 / 4) with s measured in units of `size`: its minimum is s = 1.
+    plain = np.polynomial.polynomial.polymul([1.0, -2.0, 1.0], [1.0, 0.0, 0.25])
+    scaled = tuple(float(c / size**i) for i, c in enumerate(plain))
+    assert best_step(scaled) == pytest.approx(size, rel=1e-6)
+
+
+def test_nothing_to_gain_gives_no_step() -> None:
+    assert best_step((1.0, 0.0, 1.0, 0.0, 1.0)) == 0.0
+    assert best_step((1.0, 0.0, 0.0, 0.0, 0.0)) == 0.0
+    assert best_step((1.0, -1.0, 0.0, 0.0, 0.0)) == 0.0  # no finite minimum
+    assert best_step((1.0, -1.0, float("inf"), 0.0, 1.0)) == 0.0
