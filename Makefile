@@ -1,7 +1,7 @@
 # Needs nothing but Python 3.11 or newer and make; everything else goes into .venv.
-#   make demo     bracket of a small network: figure and JSON in build/demo
+#   make demo     fills in a photograph, brackets a network: figures and JSON in build/demo
 #   make test     format, lint, types, import contracts, tests, coverage
-#   make bench    our bounds against CVXPY's solvers; BENCH='--cases he-1x50' for less
+#   make bench    against other solvers; LIPSCHITZ='--cases he-1x50' RECOVERY=... for less
 #   make interop  bridges against the real DeepInverse: 6 GB, build/interop
 #   make format   put the source into its one format
 #   make clean    remove .venv, build and caches
@@ -26,8 +26,10 @@ test interop: export NO_SKIPS := 1
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.package
+	$(BIN)/tacit recover examples/matrices/photo.npz \
+		--out $(DEMO)/photo --json $(DEMO)/photo.json
 	$(BIN)/tacit lipschitz examples/models/digits_dense.onnx \
-		--out $(DEMO) --json $(DEMO)/result.json
+		--out $(DEMO)/digits --json $(DEMO)/digits.json
 	@echo "Written by the demo:"
 	@find $(DEMO) -type f | sort | sed 's/^/  /'
 
@@ -39,7 +41,8 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --cov
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/lipschitz.py --json build/bench.json $(BENCH)
+	$(BIN)/python benchmarks/lipschitz.py --json build/bench-lipschitz.json $(LIPSCHITZ)
+	$(BIN)/python benchmarks/recovery.py --json build/bench-recovery.json $(RECOVERY)
 
 interop: $(INTEROP)/.installed
 	$(INTEROP)/bin/python -m pytest tests/interop

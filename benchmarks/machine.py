@@ -1,6 +1,7 @@
 """What the benchmarks share: machine facts, and workers with limited resources."""
 
 import json
+import math
 import os
 import platform
 import resource
@@ -86,6 +87,14 @@ def run_worker(
 
 
 def write_records(path: Path, facts: dict[str, Any], records: list[Any]) -> None:
-    """Write what was measured so far."""
+    """Write what was measured so far; numbers that are not finite become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"facts": facts, "records": records}, indent=1))
+    content = {"facts": facts, "records": [_finite(record) for record in records]}
+    path.write_text(json.dumps(content, indent=1, allow_nan=False))
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }

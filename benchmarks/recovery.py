@@ -57,6 +57,7 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("min / floor", "of_floor_min", ".2f"),
         ("median / floor", "of_floor_median", ".2f"),
         ("GB/s", "gb_per_s", ".1f"),
+        ("with rows", "fetch_gb_per_s", ".1f"),
         ("Gflop/s", "gflops", ".1f"),
     ),
     "sensing": _SOLVES[:8],
@@ -156,7 +157,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=known, default=known)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="for every method")
-    parser.add_argument("--limit", type=float, default=600.0, help="seconds per method")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds per method")
     parser.add_argument("--memory-gb", type=float, default=16.0, help="per method")
     parser.add_argument("--small", action="store_true", help="small sizes: a trial run")
     parser.add_argument("--json", type=Path, help="file for records and machine facts")

@@ -15,6 +15,7 @@ from tacit.recovery.completion.rank_continuation import rank_continuation
 from tacit.recovery.conjugate import ConjugateGradients
 from tacit.recovery.factored import FactoredDescent
 from tacit.recovery.metric import Metric
+from tacit.recovery.rank_search import Search
 from tacit.recovery.recover import recover
 from tacit.recovery.start import (
     data_scale,
@@ -72,9 +73,10 @@ def _conjugate(instance: Instance, watch: Watch, generator: torch.Generator) -> 
 def _continuation(
     instance: Instance, watch: Watch, generator: torch.Generator
 ) -> Found:
-    found = rank_continuation(
-        instance.problem, generator=generator, observers=[watch], rtol=1e-9
+    search = Search(
+        problem=instance.problem, generator=generator, observers=[watch], rtol=1e-9
     )
+    found = rank_continuation(search)
     return Found(
         left=found.left,
         right=found.right,

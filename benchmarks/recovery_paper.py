@@ -1,6 +1,5 @@
 """Gradient descent from small random starts: plateau errors and their power law."""
 
-import math
 import time
 
 import torch
@@ -133,14 +132,15 @@ def error_curve(job: Job) -> list[Record]:
     )
     records: list[Record] = []
     for power in range(1, 6):
-        step = next((i for i, e in enumerate(errors, 1) if e <= 10.0**-power), math.nan)
+        step = next((i for i, e in enumerate(errors, 1) if e <= 10.0**-power), None)
         records.append(
             {
                 "setting": f"error {10.0**-power:.0e}",
                 "num_steps": step,
-                "status": "reached" if math.isfinite(step) else "not reached",
+                "status": "not reached" if step is None else "reached",
             }
         )
-    records[-1]["error"] = errors[-1]
-    records[-1]["final"] = solution.status.name.lower()
+    last = {"setting": "at the end", "error": errors[-1]}
+    last |= {"num_steps": solution.num_steps, "status": solution.status.name.lower()}
+    records.append(last)
     return records

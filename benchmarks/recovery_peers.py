@@ -88,7 +88,7 @@ def soft_impute(centring: str) -> Callable[[Instance, Watch, torch.Generator], F
         state = (np.zeros_like(data), np.zeros_like(data))
         best = (math.inf, offset_left, offset_right, math.nan)
         num_passes = num_worse = 0
-        for penalty in top * 0.75 ** np.arange(1, 60):
+        for penalty in top * 0.75 ** np.arange(1, 41):
             current, left, right, count = _impute(data, mask, state[0], penalty)
             state = (current, state[0])
             num_passes += count

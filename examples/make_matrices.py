@@ -1,4 +1,4 @@
-"""Write two small inputs for `tacit recover`.
+"""Write three small inputs for `tacit recover`.
 
     python examples/make_matrices.py [FOLDER]
 
@@ -7,12 +7,17 @@ writes into FOLDER (default: ``matrices`` beside this file)
 * photo.npz: the photograph ``china.jpg`` of scikit-learn (by danielbuechele, CC BY 2.0)
   in grey, made smaller, with half of its pixels removed at random (arrays ``matrix``
   and ``observed``);
+* stations.csv: half of the temperatures, in degrees Celsius, of 80 made-up weather
+  stations in the 24 half-months of a year: a mean and a yearly wave for each station,
+  so rank 3, and noise of half a degree;
 * sensing.npz: 140 random measurements of a symmetric 12 x 12 matrix of rank 2, whose
   factor is stored beside them (arrays ``measurement_matrix`` in symmetric packing,
   ``measurements`` and ``factor``).
 """
 
+import csv
 import sys
+from calendar import month_abbr
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +25,7 @@ from sklearn.datasets import load_sample_image
 
 BLOCK = 3  # pixels that become one, in each direction
 SIDE, RANK, NUM_MEASUREMENTS = 12, 2, 140
+STATIONS = 80
 
 
 def save_photo(path: Path, draw: np.random.Generator) -> None:
@@ -31,6 +37,23 @@ def save_photo(path: Path, draw: np.random.Generator) -> None:
     image = np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
     observed = draw.random(image.shape) < 0.5
     np.savez_compressed(path, matrix=np.where(observed, image, 0), observed=observed)
+
+
+def save_stations(path: Path, draw: np.random.Generator) -> None:
+    """Save a table with names and holes."""
+    halves = [f"{month}-{half}" for month in month_abbr[1:] for half in (1, 2)]
+    mean = draw.uniform(2.0, 24.0, STATIONS)
+    swing = draw.uniform(2.0, 14.0, STATIONS)
+    delay = draw.normal(0.2, 0.25, STATIONS)
+    angle = 2.0 * np.pi * (np.arange(len(halves)) + 0.5) / len(halves) - 3.4
+    celsius = mean[:, None] + swing[:, None] * np.cos(angle - delay[:, None])
+    celsius += draw.normal(0.0, 0.5, celsius.shape)
+    known = draw.random(celsius.shape) < 0.5
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["station", "half_month", "celsius"])
+        for i, j in np.argwhere(known):
+            table.writerow([f"station-{i:02d}", halves[j], f"{celsius[i, j]:.1f}"])
 
 
 def save_measurements(path: Path, draw: np.random.Generator) -> None:
@@ -56,6 +79,7 @@ def main() -> None:
     folder = Path(given[0]) if given else Path(__file__).parent / "matrices"
     folder.mkdir(parents=True, exist_ok=True)
     save_photo(folder / "photo.npz", np.random.default_rng(0))
+    save_stations(folder / "stations.csv", np.random.default_rng(2))
     save_measurements(folder / "sensing.npz", np.random.default_rng(1))
 
 

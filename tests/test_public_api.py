@@ -17,7 +17,16 @@ import pytest
 import tacit
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("matplotlib", "numpy", "onnx", "onnxruntime", "scipy", "torch")
+HEAVY = (
+    "matplotlib",
+    "numba",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pyarrow",
+    "scipy",
+    "torch",
+)
 
 MODULES = [
     "tacit",

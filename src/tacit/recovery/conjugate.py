@@ -16,6 +16,7 @@ from torch import Tensor
 from tacit.errors import InputError, Status
 from tacit.iterate import AbstractSolver
 from tacit.recovery.line_search import best_step, quartic_coefficients
+from tacit.recovery.maps.residual import line_terms
 from tacit.recovery.maps.stored import StoredMap
 from tacit.recovery.problem import RecoveryProblem
 
@@ -44,8 +45,9 @@ class ConjugateState:
     held_out_error : float
         The same over those held out; NaN if there are none.
     decrement : float
-        :math:`\langle g, p \rangle / \text{value}` for gradient g and preconditioned
-        gradient p: about twice the relative decrease still to be had.
+        :math:`s \langle g, p \rangle / \text{value}` for gradient g, preconditioned
+        gradient p and the length s of the last step: about twice the relative decrease
+        still to be had. Infinite before the first step, unless g or the loss is zero.
     num_passes : int
         How often :math:`\mathcal{A}` and its adjoint were evaluated, each for whatever
         was batched into one pass over the measurements.
@@ -133,7 +135,8 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
 
     def init(self, problem: RecoveryProblem, start: Any) -> ConjugateState:
         left, right = start
-        return self._arrive(problem, None, _measure(problem, left, right), 1)
+        point = _measure(problem, left, right)
+        return self._arrive(problem, None, point, math.inf, 1)
 
     def step(self, problem: RecoveryProblem, state: ConjugateState) -> ConjugateState:
         terms, adjoints = _line_terms(problem, state)
@@ -146,9 +149,9 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             gradient = gradient + s * (adjoints[0] + s * adjoints[1])
         point = _Point(left=left, right=right, residual=residual, gradient=gradient)
         if _errors(problem, residual)[1] > _REFRESH * state.refreshed_at:
-            return self._arrive(problem, state, point, state.num_passes + 1)
+            return self._arrive(problem, state, point, s, state.num_passes + 1)
         point = _measure(problem, left, right)
-        return self._arrive(problem, state, point, state.num_passes + 2)
+        return self._arrive(problem, state, point, s, state.num_passes + 2)
 
     def status(self, problem: RecoveryProblem, state: ConjugateState) -> Status | None:
         if state.train_error <= self.rtol or state.decrement <= self.decrement_rtol:
@@ -160,6 +163,7 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         problem: RecoveryProblem,
         before: ConjugateState | None,
         point: "_Point",
+        step_size: float,
         num_passes: int,
     ) -> ConjugateState:
         """Return the state at a point, with the direction to go from there."""
@@ -176,7 +180,7 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             value=value,
             train_error=train_error,
             held_out_error=held_out_error,
-            decrement=slope / value if value > 0.0 else 0.0,
+            decrement=step_size * slope / value if min(value, slope) > 0.0 else 0.0,
             num_passes=num_passes,
             num_stalled=before.num_stalled + 1 if before and is_stalled else 0,
             refreshed_at=before.refreshed_at
@@ -249,10 +253,7 @@ def _line_terms(
         terms, adjoints = linear_map.fused_pass(packed, nothing, problem.weights)
         matrices = linear_map.unpack(adjoints)
         return (terms[0], terms[1]), (matrices[0], matrices[1])
-    linear = linear_map.apply_factors(
-        torch.cat([left, d_left], -1), torch.cat([d_right, right], -1)
-    )
-    return (linear, linear_map.apply_factors(d_left, d_right)), None
+    return line_terms(linear_map, left, right, d_left, d_right), None
 
 
 def _products(problem: RecoveryProblem, point: _Point) -> _Pair:

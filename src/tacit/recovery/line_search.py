@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tacit.recovery.problem import inner
+
 
 def quartic_coefficients(
     residual: Tensor, linear: Tensor, quadratic: Tensor, weights: Tensor
@@ -27,12 +29,10 @@ def quartic_coefficients(
     -------
     tuple of five floats
     """
-    # The inner products of the three vectors, in one pass.
-    rows = torch.stack([residual, linear, quadratic])
-    gram = ((rows * weights) @ rows.mH).real.to(torch.float64)
-    rr, ra, rb = gram[0].tolist()
-    _, aa, ab = gram[1].tolist()
-    bb = float(gram[2, 2])
+    r, a, b = (weights * vector for vector in (residual, linear, quadratic))
+    rr, ra, rb = inner(r, residual), inner(r, linear), inner(r, quadratic)
+    aa, ab, bb = inner(a, linear), inner(a, quadratic), inner(b, quadratic)
+    rr, ra, rb, aa, ab, bb = torch.stack([rr, ra, rb, aa, ab, bb]).tolist()
     return rr, 2.0 * ra, aa + 2.0 * rb, 2.0 * ab, bb
 
 

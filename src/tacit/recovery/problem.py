@@ -122,11 +122,24 @@ class RecoveryProblem:
         Tensor, shape (2, ...)
             Real; the second is 0 if nothing is held out.
         """
-        squares = vector.real.square()
-        if vector.is_complex():
-            squares = squares + vector.imag.square()
-        fitted = (squares * self.weights).sum(-1)
-        return torch.stack([fitted, (squares * (1.0 - self.weights)).sum(-1)])
+        if self.held_out is None:
+            fitted = inner(vector, vector)
+            return torch.stack([fitted, torch.zeros_like(fitted)])
+        kept = vector * self.weights
+        held = vector[..., self._places]
+        return torch.stack([inner(kept, kept), inner(held, held)])
+
+    @cached_property
+    def _places(self) -> Tensor:
+        """Where the measurements held out are."""
+        return (self.weights == 0.0).nonzero()[:, 0]
+
+
+def inner(first: Tensor, second: Tensor) -> Tensor:
+    """Return the real part of the inner product of vectors, batch dimensions first."""
+    if first.dim() == 1:  # several times faster than the general way
+        return torch.vdot(first, second).real
+    return torch.linalg.vecdot(first, second).real
 
 
 def _require_mask(held_out: Tensor, size: int) -> None:

@@ -22,9 +22,13 @@ _WORTHWHILE = 0.99
 # Singular values this much below the largest are not looked at for a gap.
 _SMALLEST = 1e-4
 _MOST_UNKNOWNS = 0.8
+_NEGLIGIBLE = 100.0  # times the train error: singular values below carry nothing
+_PLAIN_GAP = 100.0
 _CLEAR_GAP = 5.0
 _ROUGH_STEPS = 100
-_ROUGH_DECREMENT = 1e-3  # of a fit whose rank may still change
+_CUT = (Status.INTERRUPTED, Status.NON_FINITE)
+_DIRECTION_RTOL = 0.1  # a new direction is only where the next fit starts
+_ROUGH_DECREMENT = 0.01  # of a fit whose rank may still change
 
 
 @final
@@ -103,6 +107,7 @@ def fit_factors(
     *,
     before: Fit | None = None,
     is_rough: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> Fit:
     """Fit factors from a start by conjugate gradients.
 
@@ -116,21 +121,23 @@ def fit_factors(
     is_rough : bool
         Stop where the rank may be judged, well before convergence, or when the
         validation error rises.
+    observers : sequence of callables
+        See the steps of this fit besides those of the search.
 
     Returns
     -------
     Fit
     """
     problem = search.problem
-    observers = list(search.observers)
+    watchers = [*search.observers, *observers]
     solver = ConjugateGradients(rtol=search.rtol)
     max_steps = search.max_steps
     if is_rough:
         max_steps = min(max_steps, _ROUGH_STEPS)
         solver = ConjugateGradients(rtol=search.rtol, decrement_rtol=_ROUGH_DECREMENT)
-        observers.append(stop_when_validation_rises(search))
+        watchers.append(stop_when_validation_rises(search))
     solution = iterate(
-        problem, solver, (left, right), max_steps=max_steps, observers=observers
+        problem, solver, (left, right), max_steps=max_steps, observers=watchers
     )
     state = solution.state
     return Fit(
@@ -160,6 +167,20 @@ def stop_when_validation_rises(search: Search, patience: int = 4) -> Observer:
         num_above = num_above + 1 if error > lowest else 0
         lowest = min(lowest, error)
         return Status.STALLED if num_above >= patience else None
+
+    return observe
+
+
+def stop_at_clear_gap() -> Observer:
+    """Return an observer that ends a run whose spectrum shows the rank beyond doubt.
+
+    The columns below the gap only slow down what follows.
+    """
+
+    def observe(step: int, state: ConjugateState) -> Status | None:
+        spectrum = factor_spectrum(state.left, state.right)
+        is_clear = read_rank(spectrum)[1] >= _PLAIN_GAP
+        return Status.CONVERGED if is_clear and state.left.shape[-1] > 1 else None
 
     return observe
 
@@ -204,6 +225,14 @@ def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     u, values, vh = torch.linalg.svd(first.R @ second.R.mH, full_matrices=False)
     roots = values[:rank].sqrt()
     return first.Q @ (u[:, :rank] * roots), second.Q @ (vh[:rank].mH * roots)
+
+
+def drop_negligible(fit: Fit) -> tuple[Tensor, Tensor]:
+    """Return balanced factors without the columns that are below the fit's error."""
+    spectrum = factor_spectrum(fit.left, fit.right)
+    floor = _NEGLIGIBLE * max(fit.train_error, 1e-14) * float(spectrum[0])
+    kept = max(1, int((spectrum > floor).sum()))
+    return truncate(fit.left, fit.right, kept)
 
 
 def read_rank(spectrum: Tensor) -> tuple[int, float]:
@@ -290,28 +319,40 @@ def grow(search: Search, fit: Fit, count: int) -> tuple[Tensor, Tensor]:
     eigenvectors of positive eigenvalues) are those that a certificate of optimality is
     violated by; the length of the step along them is the best one.
     """
-    problem = search.problem
-    linear_map, weights = problem.linear_map, problem.weights
-    force = -weights * fit.residual
-    if problem.is_symmetric:
-        values, vectors = leading_eigenpairs(
-            linear_map, force, count, generator=search.generator
-        )
-        left = vectors * values.clamp(min=0.0).sqrt()
-        right = left
-    else:
-        u, values, v = leading_triplets(
-            linear_map, force, count, generator=search.generator
-        )
-        left, right = u * values.sqrt(), v * values.sqrt()
-    change = weights * linear_map.apply_factors(left, right)
-    squares = float(change.abs().square().sum())
-    along = float((change.conj() * force).real.sum())
-    length = math.sqrt(max(along, 0.0) / squares) if squares > 0.0 else 0.0
+    force = -search.problem.weights * fit.residual
+    left, right, _ = steepest(search, force, count)
+    length = best_length(search, force, left, right)
     grown = torch.cat([fit.left, length * left], -1)
-    if problem.is_symmetric:
+    if search.problem.is_symmetric:
         return grown, grown
     return grown, torch.cat([fit.right, length * right], -1)
+
+
+def steepest(
+    search: Search, force: Tensor, count: int, rtol: float = _DIRECTION_RTOL
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return factors of the leading part of a back-projection, and its spectrum."""
+    linear_map, generator = search.problem.linear_map, search.generator
+    if search.problem.is_symmetric:
+        values, vectors = leading_eigenpairs(
+            linear_map, force, count, generator=generator, rtol=rtol
+        )
+        values = values.clamp(min=0.0)
+        left = vectors * values.sqrt()
+        return left, left, values
+    u, values, v = leading_triplets(
+        linear_map, force, count, generator=generator, rtol=rtol
+    )
+    return u * values.sqrt(), v * values.sqrt(), values
+
+
+def best_length(search: Search, force: Tensor, left: Tensor, right: Tensor) -> float:
+    """Return the s for which ``s^2 left right^H`` is measured nearest to ``force``."""
+    measured = search.problem.linear_map.apply_factors(left, right)
+    change = search.problem.weights * measured
+    squares = float(change.abs().square().sum())
+    along = float((change.conj() * force).real.sum())
+    return math.sqrt(max(along, 0.0) / squares) if squares > 0.0 else 0.0
 
 
 def climb(search: Search, fit: Fit, most: int) -> Fit:
@@ -330,20 +371,17 @@ def climb(search: Search, fit: Fit, most: int) -> Fit:
     Fit
         With the best score; its counts include the attempts that failed.
     """
-    best = fit
+    best = current = fit
     num_failed = 0
-    current = fit
-    while current.rank < most and not is_explained(search, current):
+    # One more direction alone may not help where two do.
+    while num_failed < 2 and current.rank < most and current.status not in _CUT:
+        if is_explained(search, current):
+            break
         count = min(max(1, current.rank // 8), most - current.rank)
         current = climb_once(search, current, count)
-        if current.status in (Status.INTERRUPTED, Status.NON_FINITE):
-            break
         is_better = score(search, current) < _WORTHWHILE * score(search, best)
         num_failed = 0 if is_better else num_failed + 1
         best = current if is_better else best
-        # One more direction alone may not help where two do.
-        if num_failed >= 2:
-            break
     return counted(best, current)
 
 

@@ -19,11 +19,13 @@ from tacit.recovery.rank_search import (
     climb_once,
     counted,
     descend,
+    drop_negligible,
     factor_spectrum,
     fit_factors,
     is_explained,
     judged,
     read_rank,
+    stop_at_clear_gap,
     truncate,
     validation_error,
 )
@@ -38,7 +40,7 @@ from tacit.recovery.trajectory import Trajectory, TrajectoryRecorder
 
 # Conjugate gradients keep the bias towards low rank while the factors have at most this
 # part of the measurements as unknowns; beyond, they find some other interpolant.
-_SAFE_PART = 0.4
+_SAFE_PART = 0.45
 _FEWEST_SAFE = 5
 _LARGEST_WIDTH = 500  # of a small start, which factors a width x width matrix a step
 _INIT_SCALE = 1e-4  # relative to the square root of the norm of X
@@ -46,7 +48,6 @@ _SMALL_START_ERROR = 0.03  # the spectrum is read once so much is explained
 _SMALL_START_STEPS = 100
 _VALIDATION_PART = 0.05
 _MOST_VALIDATION = 10_000
-_NEGLIGIBLE = 100.0  # times the train error: singular values below carry nothing
 
 
 @final
@@ -84,7 +85,7 @@ def sense(
     by raising the rank one direction at a time if that leaves the measurements
     unexplained. Otherwise:
 
-    1. Where factors of ``search_rank`` columns have at most 0.4 of the
+    1. Where factors of ``search_rank`` columns have at most 0.45 of the
        measurements as unknowns, conjugate gradients run at that width; else
        preconditioned descent (PrecGD) runs from a small random start, whose bias
        towards low rank survives any width, until 97 % are explained or no progress is
@@ -128,7 +129,9 @@ def sense(
     if width <= safe:
         search.announce(f"conjugate gradients with {width} columns")
         start = spectral_start(problem, width, generator=search.generator)
-        wide = fit_factors(search, *start, is_rough=True)
+        wide = fit_factors(
+            search, *start, is_rough=True, observers=(stop_at_clear_gap(),)
+        )
         method, choices = "conjugate gradients", {"search_rank": float(width)}
         trajectory = None
     else:
@@ -172,6 +175,11 @@ def _narrow(search: Search, wide: Fit) -> tuple[Fit, str]:
     reason = f"a gap of {gap:.1e} in the spectrum after {wide.num_steps} steps"
     if wide.status is Status.INTERRUPTED:
         return wide, "interrupted before the rank was read"
+    if wide.train_error <= search.rtol:
+        kept = drop_negligible(wide)[0].shape[-1]
+        return wide, (
+            f"{wide.rank} columns explain the measurements, and {kept} of them are used"
+        )
     search.announce(f"rank {seen}")
     start = truncate(wide.left, wide.right, seen)
     fit = fit_factors(search, *start, before=wide, is_rough=True)
@@ -220,10 +228,7 @@ def _finish(search: Search, fit: Fit) -> Fit:
     """Drop columns that carry nothing, and converge on all measurements to fit."""
     left, right = fit.left, fit.right
     if fit.train_error <= search.rtol:
-        spectrum = factor_spectrum(left, right)
-        floor = _NEGLIGIBLE * max(fit.train_error, 1e-14) * float(spectrum[0])
-        kept = max(1, int((spectrum > floor).sum()))
-        left, right = truncate(left, right, kept)
+        left, right = drop_negligible(fit)
     return fit_factors(search, left, right, before=fit)
 
 

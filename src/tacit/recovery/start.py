@@ -237,7 +237,7 @@ def data_scale(problem: RecoveryProblem, *, generator: torch.Generator) -> DataS
 def default_search_rank(problem: RecoveryProblem) -> int:
     """Return the largest rank whose unknowns the fitted measurements could determine.
 
-    The largest k, 1 to the smaller side, with :func:`~tacit.recovery.problem.num_unknowns` at most the
+    The largest k, 1 to the smaller side, with no more unknowns than the
     number of fitted measurements. Recovery of rank r in practice takes about twice its
     degrees of freedom, so k is about twice the largest rank there is hope for: paper 4
     asks for k of at least twice the true rank. More columns align faster and cost

@@ -1,11 +1,13 @@
 """Soft-impute against closed forms and CVXPY."""
 
+from typing import Any
+
 import cvxpy as cp
 import pytest
 import torch
-from recovery_cases import draw
 from torch import Tensor
 
+from recovery_cases import draw
 from tacit.errors import InputError, Status
 from tacit.recovery.completion.problem import completion_problem
 from tacit.recovery.completion.soft_impute import SoftImpute, duality_gap, soft_impute
@@ -23,7 +25,8 @@ def solve_by_cvxpy(problem: RecoveryProblem, penalty: float) -> tuple[float, Ten
     misfit = cp.sum_squares(matrix[rows, columns] - problem.measurements[kept].numpy())
     programme = cp.Problem(cp.Minimize(0.5 * misfit + penalty * cp.normNuc(matrix)))
     programme.solve(solver=cp.CLARABEL)
-    return float(programme.value), torch.from_numpy(matrix.value)
+    answer: Any = programme.value, matrix.value
+    return float(answer[0]), torch.from_numpy(answer[1])
 
 
 @pytest.mark.oracle

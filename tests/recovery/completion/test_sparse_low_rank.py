@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from recovery_cases import draw
 from torch import Tensor
 
+from recovery_cases import draw
 from tacit.errors import InputError
 from tacit.recovery.completion.sparse_low_rank import (
     SparseLowRank,

@@ -1,9 +1,10 @@
 r"""The methods of completion, each run without the validation entries."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import final
 
+import torch
 from torch import Tensor
 
 from tacit.errors import Status
@@ -19,18 +20,34 @@ from tacit.recovery.completion.rank_continuation import (
     rank_continuation,
 )
 from tacit.recovery.completion.ratings import Biases, choose_biases, without_biases
+from tacit.recovery.completion.sparse_low_rank import require_entries, symmetric_factor
+from tacit.recovery.conjugate import ConjugateState
+from tacit.recovery.maps.entries import sampled_entries
 from tacit.recovery.problem import RecoveryProblem
-from tacit.recovery.rank_search import Search, read_rank
+from tacit.recovery.rank_search import Fit, Search, fit_factors, read_rank
 
 # A relative error on the validation entries that leaves no doubt.
 EXPLAINED = 1e-4
 _WIDEST_IRLS = 30  # columns; beyond, soft-impute is the cheaper way
 _IRLS_RUNS = 5  # at different ranks
 _IRLS_STEPS = 150
-_IRLS_PATIENCE = 20
+# Measured on planted matrices without noise, near the limit: what succeeds is never
+# longer without progress than 5 steps or so, and even failures show a gap above 30.
+# With noise, the error rises after some five steps, and gaps were 15 at most.
+_IRLS_PATIENCE = 8
+_EXACT_GAP = 25.0
+_POLISH_PATIENCE = 10
 _BIASES_HELP = 0.95  # relative error that biases alone must reach
+_BIASES_FAR = 2.0  # times the best error so far: then nothing more is made of them
 _SOFT_STEPS = 200  # at each penalty
-CUT = (Status.INTERRUPTED, Status.NON_FINITE)
+
+# Work is counted in entries x columns x passes over the entries; about 7e8 a second on
+# one core. What costs less than _CHEAP or a few times the rank continuation is run.
+_CHEAP = 3e10
+_FAR_BEYOND = 5.0
+_IRLS_PASSES = 500  # of the first run, in the number of its columns
+_PATH_PASSES = 200  # of a path of penalties, in the rank at its end
+_FEWEST_COLUMNS = 5
 
 CONTINUATION = "rank continuation, conjugate gradients"
 IRLS = "iteratively reweighted least squares"
@@ -46,18 +63,23 @@ class Candidate:
     Parameters
     ----------
     method : str
+    misses : Tensor or None, shape (num_validation,)
+        Answer minus measurement at the validation entries; None if there are none.
     error : float
-        Relative, on the validation entries (NaN if there are none).
+        Their relative size (NaN if there are none).
     left, right : Tensor
-        Without biases.
+        Without biases; one tensor in a symmetric problem.
     status : Status
     num_steps, num_passes : int
     choices : mapping of str to float
         What the validation entries chose inside the method.
     biases : Biases or None
+    is_rough : bool
+        Whether the factors, fitted until convergence, predict worse.
     """
 
     method: str
+    misses: Tensor | None
     error: float
     left: Tensor
     right: Tensor
@@ -66,11 +88,43 @@ class Candidate:
     num_passes: int
     choices: dict[str, float] = field(default_factory=dict[str, float])
     biases: Biases | None = None
+    is_rough: bool = False
 
     @property
     def rank(self) -> int:
         """Number of columns, biases included."""
         return self.left.shape[-1] + (2 if self.biases is not None else 0)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the method ended with numbers."""
+        factors = (self.left, self.right)
+        return self.status is not Status.NON_FINITE and all(
+            bool(torch.isfinite(factor).all()) for factor in factors
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LeftOut:
+    """A method that was not run, or whose answer is not to be compared.
+
+    Parameters
+    ----------
+    method : str
+    why : str
+        In a few words.
+    num_steps, num_passes : int
+    """
+
+    method: str
+    why: str
+    num_steps: int = 0
+    num_passes: int = 0
+
+
+Outcome = Candidate | LeftOut | None
+"""None from a method that is not made for the problem."""
 
 
 @final
@@ -95,102 +149,173 @@ class Rounds:
     rank: int | None
 
 
-def continuation_candidate(rounds: Rounds, _: list[Candidate]) -> Candidate | None:
-    """Grow the rank."""
-    search = rounds.search
-    search.announce("rank continuation")
-    found = rank_continuation(
-        rounds.trial,
-        generator=search.generator,
-        rank=rounds.rank,
-        rtol=search.rtol,
-        max_steps=search.max_steps,
-        observers=search.observers,
+def judge(
+    trial: RecoveryProblem, left: Tensor, right: Tensor, biases: Biases | None = None
+) -> tuple[Tensor | None, float]:
+    """Return what factors miss the validation entries by, and its relative size.
+
+    If all of them are zero, the size is relative to fitted entries as many.
+    """
+    mask = trial.held_out
+    if mask is None:
+        return None, math.nan
+    entries = require_entries(trial)
+    rows, columns, values = (
+        part[mask] for part in (entries.rows, entries.columns, trial.measurements)
     )
+    misses = sampled_entries(rows, columns, left, right) - values
+    if biases is not None:
+        misses = misses + biases.mean + biases.rows[rows] + biases.columns[columns]
+    norm = torch.linalg.vector_norm
+    size = float(norm(values))
+    if size == 0.0:
+        size = float(norm(trial.measurements)) * math.sqrt(
+            len(values) / len(trial.measurements)
+        )
+    return misses, float(norm(misses)) / size if size > 0.0 else float(norm(misses))
+
+
+def continuation_candidate(rounds: Rounds, _: list[Candidate]) -> Outcome:
+    """Grow the rank; fit the best one until convergence if that predicts better."""
+    trial = rounds.trial
+    search = replace(rounds.search, problem=trial, validation=trial.held_out)
+    search.announce("rank continuation")
+    rough = rank_continuation(search, rank=rounds.rank)
+    misses, error = judge(trial, rough.left, rough.right)
+    found, is_rough = rough, False
+    if error > EXPLAINED and rough.status not in (
+        Status.INTERRUPTED,
+        Status.NON_FINITE,
+    ):
+        fit = _polish(search, rough)
+        fit_misses, fit_error = judge(trial, fit.left, fit.right)
+        is_rough = not fit_error <= error
+        if is_rough:
+            found = replace(
+                rough,
+                status=fit.status if fit.status is Status.INTERRUPTED else rough.status,
+                num_steps=fit.num_steps,
+                num_passes=fit.num_passes,
+            )
+        else:
+            found, misses, error = fit, fit_misses, fit_error
     return Candidate(
         method=CONTINUATION,
-        error=found.held_out_error,
+        misses=misses,
+        error=error,
         left=found.left,
         right=found.right,
         status=found.status,
         num_steps=found.num_steps,
         num_passes=found.num_passes,
+        is_rough=is_rough,
     )
 
 
-def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Candidate | None:
-    """Try the largest rank that the entries allow, then ranks that were seen."""
+def _polish(search: Search, rough: Fit) -> Fit:
+    observer = _stop_without_progress(_POLISH_PATIENCE, 0.999)
+    search = replace(search, observers=(*search.observers, observer))
+    return fit_factors(search, rough.left, rough.right, before=rough)
+
+
+def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
+    """Try the largest rank that the entries allow, then ranks that were seen.
+
+    The answer counts if its spectrum has the gap of a matrix without noise: all entries
+    are interpolated, and noise with them. Else no other rank is tried either.
+    """
     problem = rounds.both
     limit = min(
         largest_rank(rounds.trial), *(n - 1 for n in problem.linear_map.in_shape)
     )
     widths = [min(limit, rounds.rank or _WIDEST_IRLS)]
-    if problem.noise_level or widths[0] < 1:
+    if problem.held_out is None or problem.noise_level or widths[0] < 1:
         return None
+    if _IRLS_PASSES * widths[0] * _num_entries(rounds) > _most_work(rounds, candidates):
+        return LeftOut(method=IRLS, why="for its cost")
     best, tried = None, set[int]()
     while widths and len(tried) < _IRLS_RUNS:
         width = widths.pop(0)
         if width in tried or not 1 <= width <= limit:
             continue
         tried.add(width)
-        candidate, seen = _irls_once(rounds, width, best)
+        candidate, (seen, gap) = _irls_once(rounds, width, best)
         best = candidate if best is None or candidate.error < best.error else best
-        if best.error <= EXPLAINED or candidate.status in CUT:
+        best = replace(
+            best, num_steps=candidate.num_steps, num_passes=candidate.num_passes
+        )
+        if best.error <= EXPLAINED or candidate.status is Status.INTERRUPTED:
+            return replace(best, status=candidate.status)
+        if gap < _EXACT_GAP:
             break
         if rounds.rank is None:
             widths = [seen, *(c.rank for c in candidates), width - 1, width // 2]
-    return best
+    if best is None or best.choices["gap"] >= _EXACT_GAP:
+        return best
+    return LeftOut(
+        method=IRLS,
+        why=f"for what seems to be noise (error {best.error:.2e} at rank {best.rank})",
+        num_steps=best.num_steps,
+        num_passes=best.num_passes,
+    )
 
 
 def _irls_once(
     rounds: Rounds, width: int, before: Candidate | None
-) -> tuple[Candidate, int]:
+) -> tuple[Candidate, tuple[int, float]]:
     """Run one search rank; return what was found and where its spectrum has a gap."""
     search = rounds.search
     search.announce(f"reweighted least squares, rank {width}")
+    observer = _stop_without_progress(_IRLS_PATIENCE, 0.98)
     solution = iterate(
         rounds.both,
         ReweightedLeastSquares(search_rank=width, rtol=search.rtol),
         search.generator,
         max_steps=_IRLS_STEPS,
-        observers=(*search.observers, _stop_without_progress()),
+        observers=(*search.observers, observer),
     )
     state = solution.state
+    left, right = _answer_factors(rounds, state.left, state.right)
+    misses, error = judge(rounds.trial, left, right)
+    gap = 0, 1.0
+    if bool(torch.isfinite(state.singular_values).all()):
+        gap = read_rank(state.singular_values[: width + 1])
     candidate = Candidate(
         method=IRLS,
-        error=state.held_out_error,
-        left=state.left,
-        right=state.right,
+        misses=misses,
+        error=error,
+        left=left,
+        right=right,
         status=solution.status,
         num_steps=solution.num_steps + (before.num_steps if before else 0),
         num_passes=state.num_passes + (before.num_passes if before else 0),
-        choices={"search_rank": float(width)},
+        choices={"search_rank": float(width), "gap": gap[1]},
     )
-    return candidate, read_rank(state.singular_values[: width + 1])[0]
+    return candidate, gap
 
 
-def _stop_without_progress() -> Observer:
+def _stop_without_progress(patience: int, factor: float) -> Observer:
     """Return an observer that ends a run whose validation error does not fall."""
     lowest, age = math.inf, 0
 
-    def observe(_: int, state: ReweightedState) -> Status | None:
+    def observe(_: int, state: ReweightedState | ConjugateState) -> Status | None:
         nonlocal lowest, age
-        age = 0 if state.held_out_error < 0.98 * lowest else age + 1
-        lowest = min(lowest, state.held_out_error)
-        return Status.STALLED if age >= _IRLS_PATIENCE else None
+        error = state.held_out_error
+        age = age + 1 if error >= factor * lowest else 0
+        lowest = min(lowest, error)
+        return Status.STALLED if age >= patience else None
 
     return observe
 
 
-def soft_impute_candidate(rounds: Rounds, _: list[Candidate]) -> Candidate | None:
+def soft_impute_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     """Choose a penalty on the nuclear norm; needs validation entries."""
     if rounds.both.held_out is None:
         return None
-    rounds.search.announce("soft-impute")
-    return _penalised(rounds, SOFT_IMPUTE, rounds.both, rounds.rank, None)
+    return _penalised(rounds, SOFT_IMPUTE, candidates, None)
 
 
-def ratings_candidate(rounds: Rounds, _: list[Candidate]) -> Candidate | None:
+def ratings_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     """Do so for what biases leave, where biases alone explain something."""
     search, problem = rounds.search, rounds.both
     is_too_narrow = rounds.rank is not None and rounds.rank < 3
@@ -200,36 +325,47 @@ def ratings_candidate(rounds: Rounds, _: list[Candidate]) -> Candidate | None:
     biases = choose_biases(problem)
     left_over = without_biases(problem, biases).measurements
     relative = relative_errors(problem, -left_over)[1]
-    if relative > _BIASES_HELP:
+    best = min((c.error for c in candidates), default=math.inf)
+    if not relative <= min(_BIASES_HELP, _BIASES_FAR * best):
         return None
-    rank = None if rounds.rank is None else rounds.rank - 2
-    return _penalised(rounds, RATINGS, problem, rank, biases)
+    return _penalised(rounds, RATINGS, candidates, biases)
 
 
 def _penalised(
-    rounds: Rounds,
-    method: str,
-    problem: RecoveryProblem,
-    rank: int | None,
-    biases: Biases | None,
-) -> Candidate:
+    rounds: Rounds, method: str, candidates: list[Candidate], biases: Biases | None
+) -> Outcome:
     """Choose a penalty, after taking biases away if there are any."""
-    left_over = problem if biases is None else without_biases(problem, biases)
+    problem, rank = rounds.both, rounds.rank
+    if biases is not None:
+        problem = without_biases(problem, biases)
+        rank = None if rank is None else rank - 2
+    work = _most_work(rounds, candidates)
+    columns = int(work / (_PATH_PASSES * _num_entries(rounds)))
+    if columns < min(_FEWEST_COLUMNS, rank or _FEWEST_COLUMNS):
+        return LeftOut(method=method, why="for its cost")
+    if columns < min(problem.linear_map.in_shape):
+        rank = min(columns, rank or columns)
+    rounds.search.announce(method)
     path = penalty_path(
-        left_over,
+        problem,
         generator=rounds.search.generator,
         max_rank=rank,
         max_steps=_SOFT_STEPS,
         observers=rounds.search.observers,
     )
     choices = {"penalty": path.penalty}
+    if rank is not None:
+        choices["largest_rank"] = float(rank)
     if biases is not None:
         choices["shrinkage"] = biases.shrinkage
+    left, right = _answer_factors(rounds, path.best.left, path.best.right)
+    misses, error = judge(rounds.trial, left, right, biases)
     return Candidate(
         method=method,
-        error=relative_errors(problem, path.best.residual)[1],
-        left=path.best.left,
-        right=path.best.right,
+        misses=misses,
+        error=error,
+        left=left,
+        right=right,
         status=path.status,
         num_steps=path.num_steps,
         num_passes=path.num_passes,
@@ -238,9 +374,22 @@ def _penalised(
     )
 
 
-METHODS = (
-    continuation_candidate,
-    irls_candidate,
-    soft_impute_candidate,
-    ratings_candidate,
-)
+def _answer_factors(
+    rounds: Rounds, left: Tensor, right: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the factors as an answer has them: one of a symmetric matrix."""
+    is_finite = bool(torch.isfinite(left).all() & torch.isfinite(right).all())
+    if not (rounds.trial.is_symmetric and is_finite):
+        return left, right
+    factor = symmetric_factor(left, right)
+    return factor, factor
+
+
+def _num_entries(rounds: Rounds) -> int:
+    return rounds.both.measurements.shape[0]
+
+
+def _most_work(rounds: Rounds, candidates: list[Candidate]) -> float:
+    """Return the work that a method may take, given what the others took."""
+    spent = max((c.num_passes * c.rank for c in candidates[:1]), default=0)
+    return max(_CHEAP, _FAR_BEYOND * spent * _num_entries(rounds))

@@ -28,7 +28,7 @@ _SWEEPS = 4  # from the subspace of the step before
 # Conjugate gradients stop at this part of the smoothing, or of their own start.
 _OF_EPSILON = 0.01
 _OF_START = 1e-6
-_FOUND = 1e-3  # train error at which a gap in the spectrum is believed
+_FOUND = 1e-6  # train error at which a gap in the spectrum is believed
 _PATIENCE = 25  # steps in which the smoothing must fall
 _FALL = 0.95
 
@@ -106,7 +106,7 @@ class ReweightedLeastSquares(AbstractSolver[RecoveryProblem, ReweightedState]):
         Converged once the train error of the factors is at most this.
     gap : float
         Where a singular value exceeds the next by this factor, and the values up to it
-        explain the entries to 1e-3, r is lowered to their number: the rank has been
+        explain the entries to 1e-6, r is lowered to their number: the rank has been
         found.
     max_inner_steps : int
         Of conjugate gradients in one step.
@@ -343,7 +343,10 @@ class _TangentSystem:
         num_steps = 0
         while num_steps < max_steps and size > limit:
             image = self.apply(direction)
-            length = size / _inner(direction, image)
+            curvature = _inner(direction, image)
+            if not curvature > 0.0:
+                break  # the direction, or what it changes, is nothing but rounding
+            length = size / curvature
             gamma = gamma.add(direction, alpha=length)
             residual = residual.sub(image, alpha=length)
             scaled = self.precondition(residual)

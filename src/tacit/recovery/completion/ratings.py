@@ -112,7 +112,10 @@ def fit_biases(problem: RecoveryProblem, shrinkage: float) -> Biases:
         if size <= _RTOL**2 * first:
             break
         image = gradient(direction, rows_of(direction, None))
-        length = size / _inner(direction, image)
+        curvature = _inner(direction, image)
+        if not curvature > 0.0:
+            break  # nothing but rounding is left
+        length = size / curvature
         columns = columns + length * direction
         residual = residual - length * image
         scaled = residual / column_sizes

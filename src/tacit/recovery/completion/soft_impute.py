@@ -24,7 +24,10 @@ _EXTRA = 5  # columns besides the rank: they make the last singular values accur
 _FIRST_SWEEPS = 4
 _SWEEPS = 1  # from the subspace of the step before
 _DUAL_COLUMNS = 3
-_CHECK_SWEEPS = 20  # for the norm in the duality gap, before it is believed
+# For the norm in the duality gap, before it is believed: few if the gap is wide anyway.
+_CHECK_SWEEPS = 20
+_ROUGH_SWEEPS = 5
+_ROUGH_GAP = 1e-4
 # Steps in a row that lower the objective by less than a thousandth of ``gap_rtol``:
 # at ``max_rank`` the problem is not convex, and the gap need not vanish.
 _STALLED = 5
@@ -254,7 +257,8 @@ class SoftImpute(AbstractSolver[RecoveryProblem, SoftImputeState]):
             right=factors[1][:, :0],
         )
         # An underestimated norm would pass for convergence: then it is looked at again.
-        for num_sweeps in (1, _CHECK_SWEEPS):
+        check = _CHECK_SWEEPS if self.gap_rtol < _ROUGH_GAP else _ROUGH_SWEEPS
+        for num_sweeps in (1, check):
             _, values, dual_basis = leading_svd(back, dual_basis, num_sweeps=num_sweeps)
             num_passes += 2 * num_sweeps
             value, gap = _value_and_gap(

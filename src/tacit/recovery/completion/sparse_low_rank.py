@@ -1,10 +1,12 @@
 r"""Sparse plus low-rank matrices: their products, and their leading singular triplets.
 
 Every iterate of reweighted least squares and of soft-impute has this form. Products
-with a few columns cost one pass over the entries; rows x columns is never formed.
+with a few columns cost one pass over the entries; rows x columns is formed only where
+that is the quicker way.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import final
 
 import torch
@@ -13,6 +15,10 @@ from torch import Tensor
 from tacit.errors import InputError
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.problem import RecoveryProblem
+
+# Numbers in a matrix (512 x 512) that is formed: products with it cost less than the
+# calls of sparse ones.
+_FORMED = 2**18
 
 
 @final
@@ -35,14 +41,26 @@ class SparseLowRank:
     left: Tensor
     right: Tensor
 
+    @cached_property
+    def formed(self) -> Tensor | None:
+        """The matrix itself if it is small, else None."""
+        rows, columns = self.entries.shape
+        if rows * columns > _FORMED:
+            return None
+        return self.entries.adjoint_apply(self.values).addmm_(self.left, self.right.mH)
+
     def times(self, block: Tensor) -> Tensor:
         """Return the matrix times ``block``, shape (num_rows, width)."""
+        if self.formed is not None:
+            return self.formed @ block
         nothing = self.left[:, :0]
         product, _ = self.entries.adjoint_times(self.values, nothing, block)
         return product.addmm_(self.left, self.right.mH @ block)
 
     def adjoint_times(self, block: Tensor) -> Tensor:
         """Return its conjugate transpose times ``block``: (num_columns, width)."""
+        if self.formed is not None:
+            return self.formed.mH @ block
         nothing = self.right[:, :0]
         _, product = self.entries.adjoint_times(self.values, block, nothing)
         return product.addmm_(self.right, self.left.mH @ block)
@@ -73,6 +91,8 @@ def leading_svd(
         Largest first; each at most the singular value of the same number.
     right : Tensor, shape (num_columns, w)
         Orthonormal.
+        All three are NaN if the matrix has a value that is not finite: a decomposition
+        of it would be refused, and callers end with a status.
 
     References
     ----------
@@ -98,6 +118,9 @@ def leading_svd(
         basis = matrix.adjoint_times(left)
     # M^H Q = (basis) R, so M is about Q R^H basis^H.
     right, triangle = torch.linalg.qr(basis)
+    if not bool(torch.isfinite(triangle).all()):
+        nan = triangle.real.new_full(triangle.shape[-2:-1], torch.nan)
+        return left * torch.nan, nan, right * torch.nan
     u, values, vh = torch.linalg.svd(triangle)
     return left @ vh.mH, values, right @ u
 
