@@ -12,9 +12,9 @@ from recovery_peers import als, pymanopt_cg, soft_impute, wirtinger_flow
 from tacit.iterate import iterate
 from tacit.recovery.completion.irls import ReweightedLeastSquares
 from tacit.recovery.completion.rank_continuation import rank_continuation
-from tacit.recovery.conjugate import ConjugateGradients
-from tacit.recovery.factored import FactoredDescent
-from tacit.recovery.metric import Metric
+from tacit.recovery.descent.conjugate import ConjugateGradients
+from tacit.recovery.descent.factored import FactoredDescent
+from tacit.recovery.descent.metric import Metric
 from tacit.recovery.rank_search import Search
 from tacit.recovery.recover import recover
 from tacit.recovery.start import (

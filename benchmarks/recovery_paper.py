@@ -7,7 +7,7 @@ from machine import peak_gb
 from recovery_job import Job, Record
 
 from tacit.iterate import iterate
-from tacit.recovery.factored import FactoredDescent, FactoredState
+from tacit.recovery.descent.factored import FactoredDescent, FactoredState
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.predict import plateau_exponent
 from tacit.recovery.problem import RecoveryProblem

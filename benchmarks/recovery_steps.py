@@ -14,8 +14,8 @@ from recovery_job import Job, Record
 from recovery_paper import paper_problem
 from torch import Tensor
 
-from tacit.recovery.conjugate import ConjugateGradients
-from tacit.recovery.factored import FactoredDescent
+from tacit.recovery.descent.conjugate import ConjugateGradients
+from tacit.recovery.descent.factored import FactoredDescent
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.maps.rank_one import rank_one_map
 from tacit.recovery.maps.residual import residual_and_products

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tacit.lipschitz.readers.read import read_network as read_network
     from tacit.lipschitz.solve import LipschitzResult as LipschitzResult
     from tacit.lipschitz.solve import lipschitz_bracket as lipschitz_bracket
+    from tacit.prediction import Prediction as Prediction
     from tacit.recovery.bridges.deepinv import as_deepinv as as_deepinv
     from tacit.recovery.bridges.deepinv import from_deepinv as from_deepinv
     from tacit.recovery.bridges.functions import FunctionMap as FunctionMap
@@ -57,8 +58,17 @@ if TYPE_CHECKING:
     from tacit.recovery.planted import planted_problem as planted_problem
     from tacit.recovery.problem import RecoveryProblem as RecoveryProblem
     from tacit.recovery.problem import hold_out as hold_out
+    from tacit.recovery.readers.entries import Entries as Entries
+    from tacit.recovery.readers.read import LabelledProblem as LabelledProblem
+    from tacit.recovery.readers.read import read_entries as read_entries
+    from tacit.recovery.readers.read import read_pairs as read_pairs
+    from tacit.recovery.readers.read import read_problem as read_problem
     from tacit.recovery.recover import recover as recover
     from tacit.recovery.result import RecoveryResult as RecoveryResult
+    from tacit.recovery.trajectory.recorder import (
+        TrajectoryRecorder as TrajectoryRecorder,
+    )
+    from tacit.recovery.trajectory.split import principal_angles as principal_angles
     from tacit.rng import make_generator as make_generator
 
 # The one list of public names: where each is defined.
@@ -70,15 +80,18 @@ _HOMES = {
     "BracketError": "tacit.errors",
     "Certificate": "tacit.lipschitz.certificate",
     "CertificateError": "tacit.errors",
+    "Entries": "tacit.recovery.readers.entries",
     "EntriesMap": "tacit.recovery.maps.entries",
     "FourierMap": "tacit.recovery.maps.structured",
     "FunctionMap": "tacit.recovery.bridges.functions",
     "ImportMismatchError": "tacit.errors",
     "InputError": "tacit.errors",
+    "LabelledProblem": "tacit.recovery.readers.read",
     "LipschitzProblem": "tacit.lipschitz.problem",
     "LipschitzResult": "tacit.lipschitz.solve",
     "MapSpec": "tacit.recovery.maps.linear_map",
     "Network": "tacit.lipschitz.network",
+    "Prediction": "tacit.prediction",
     "RankOneMap": "tacit.recovery.maps.rank_one",
     "RecoveryProblem": "tacit.recovery.problem",
     "RecoveryResult": "tacit.recovery.result",
@@ -88,6 +101,7 @@ _HOMES = {
     "StoredMap": "tacit.recovery.maps.stored",
     "SumMap": "tacit.recovery.maps.combine",
     "TacitError": "tacit.errors",
+    "TrajectoryRecorder": "tacit.recovery.trajectory.recorder",
     "TwoSidedMap": "tacit.recovery.maps.combine",
     "UnsupportedLayerError": "tacit.errors",
     "adjoint_test": "tacit.recovery.maps.linear_map",
@@ -107,9 +121,13 @@ _HOMES = {
     "make_generator": "tacit.rng",
     "planted_completion": "tacit.recovery.planted",
     "planted_problem": "tacit.recovery.planted",
+    "principal_angles": "tacit.recovery.trajectory.split",
     "random_network": "tacit.lipschitz.ensemble",
     "rank_one_map": "tacit.recovery.maps.rank_one",
+    "read_entries": "tacit.recovery.readers.read",
     "read_network": "tacit.lipschitz.readers.read",
+    "read_pairs": "tacit.recovery.readers.read",
+    "read_problem": "tacit.recovery.readers.read",
     "recover": "tacit.recovery.recover",
     "save_certificate": "tacit.lipschitz.certificate",
     "verify": "tacit.lipschitz.certificate",

@@ -7,7 +7,7 @@ import torch
 
 from tacit.errors import InputError
 from tacit.iterate import iterate
-from tacit.recovery.factored import FactoredDescent
+from tacit.recovery.descent.factored import FactoredDescent
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.predict import (
     effective_ratio,
@@ -25,7 +25,7 @@ from tacit.recovery.stages import (
     planted_stages,
 )
 from tacit.recovery.start import small_start
-from tacit.recovery.trajectory import Trajectory, TrajectoryRecorder
+from tacit.recovery.trajectory.recorder import Trajectory, TrajectoryRecorder
 
 MU = 0.25
 SCALES = (1e-3, 1e-4, 1e-5)

@@ -9,11 +9,11 @@ from torch import Tensor
 from cases import normal
 from tacit.errors import InputError, Status
 from tacit.iterate import iterate
-from tacit.recovery.factored import FactoredDescent
+from tacit.recovery.descent.factored import FactoredDescent
 from tacit.recovery.history import History
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.result import RecoveryResult
-from tacit.recovery.trajectory import TrajectoryRecorder
+from tacit.recovery.trajectory.recorder import TrajectoryRecorder
 
 
 def make_result(left: Tensor, right: Tensor, **changes: Any) -> RecoveryResult:

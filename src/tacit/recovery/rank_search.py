@@ -11,20 +11,18 @@ from torch import Tensor
 from tacit.errors import Status
 from tacit.iterate import Observer, iterate
 from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
-from tacit.recovery.conjugate import ConjugateGradients, ConjugateState
+from tacit.recovery.descent.conjugate import ConjugateGradients, ConjugateState
 from tacit.recovery.problem import RecoveryProblem, num_unknowns
+from tacit.recovery.spectrum import factor_spectrum, read_rank, truncate
 
 # A smaller validation part says less than the fitted measurements do: its error would
 # be uncertain by more than 5 %, about what one more rank changes.
 FEWEST_VALIDATION = 200
 # Another rank is taken if it lowers the score by this factor at least.
 _WORTHWHILE = 0.99
-# Singular values this much below the largest are not looked at for a gap.
-_SMALLEST = 1e-4
 _MOST_UNKNOWNS = 0.8
 _NEGLIGIBLE = 100.0  # times the train error: singular values below carry nothing
 _PLAIN_GAP = 100.0
-_CLEAR_GAP = 5.0
 _ROUGH_STEPS = 100
 _CUT = (Status.INTERRUPTED, Status.NON_FINITE)
 _DIRECTION_RTOL = 0.1  # a new direction is only where the next fit starts
@@ -206,73 +204,12 @@ def judged(problem: RecoveryProblem, fit: Fit) -> Fit:
     )
 
 
-def factor_spectrum(left: Tensor, right: Tensor) -> Tensor:
-    """Return the singular values of ``left @ right^H``, largest first."""
-    if left is right:
-        return torch.linalg.svdvals(left).square()
-    first = torch.linalg.qr(left).R
-    second = torch.linalg.qr(right).R
-    return torch.linalg.svdvals(first @ second.mH)
-
-
-def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return balanced factors of the best approximation of a smaller rank."""
-    if left is right:
-        basis, values, _ = torch.linalg.svd(left, full_matrices=False)
-        kept = basis[:, :rank] * values[:rank]
-        return kept, kept
-    first, second = torch.linalg.qr(left), torch.linalg.qr(right)
-    u, values, vh = torch.linalg.svd(first.R @ second.R.mH, full_matrices=False)
-    roots = values[:rank].sqrt()
-    return first.Q @ (u[:, :rank] * roots), second.Q @ (vh[:rank].mH * roots)
-
-
 def drop_negligible(fit: Fit) -> tuple[Tensor, Tensor]:
     """Return balanced factors without the columns that are below the fit's error."""
     spectrum = factor_spectrum(fit.left, fit.right)
     floor = _NEGLIGIBLE * max(fit.train_error, 1e-14) * float(spectrum[0])
     kept = max(1, int((spectrum > floor).sum()))
     return truncate(fit.left, fit.right, kept)
-
-
-def read_rank(spectrum: Tensor) -> tuple[int, float]:
-    """Return where a spectrum has its widest gap, and the ratio there.
-
-    Parameters
-    ----------
-    spectrum : Tensor, shape (k,)
-        Singular values, largest first.
-
-    Returns
-    -------
-    rank : int
-        The j with the largest ratio of value j to value j + 1, among values of at
-        least 1e-4 times the largest. If that ratio is below 5, the smallest j with at
-        least its square root: a rank too small is raised at less cost than one too
-        large is lowered.
-    gap : float
-        The ratio at that j; infinite where the next value is zero, 1 for a single
-        value.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from tacit.recovery.rank_search import read_rank
-    >>> read_rank(torch.tensor([1.0, 0.5, 0.005, 0.004]))[0]
-    2
-    """
-    values = spectrum.double()
-    if values.numel() == 1 or float(values[0]) <= 0.0:
-        return 1, 1.0
-    floor = torch.finfo(spectrum.dtype).eps * values[0]
-    ratios = values[:-1] / torch.maximum(values[1:], floor)
-    ratios[values[:-1] < _SMALLEST * values[0]] = 0.0
-    widest = float(ratios.max())
-    if widest < _CLEAR_GAP:
-        ratios = ratios[: int((ratios >= math.sqrt(widest)).nonzero()[0, 0]) + 1]
-        return len(ratios), float(ratios[-1])
-    rank = int(ratios.argmax()) + 1
-    return rank, widest
 
 
 def is_explained(search: Search, fit: Fit) -> bool:

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from tacit.errors import InputError, Status
-from tacit.recovery.figures import phase_figure, spectrum_figure
 from tacit.recovery.held_out import HeldOutError
 from tacit.recovery.history import History
 from tacit.recovery.history_figure import history_figure
-from tacit.recovery.rank_search import factor_spectrum
-from tacit.recovery.trajectory import Trajectory
+from tacit.recovery.spectrum import factor_spectrum
+from tacit.recovery.trajectory.figures import phase_figure, spectrum_figure
+from tacit.recovery.trajectory.recorder import Trajectory
 
 
 @final

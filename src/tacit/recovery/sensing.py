@@ -9,7 +9,7 @@ import torch
 
 from tacit.errors import Status
 from tacit.iterate import Observer, iterate
-from tacit.recovery.factored import FactoredDescent, FactoredState
+from tacit.recovery.descent.factored import FactoredDescent, FactoredState
 from tacit.recovery.problem import widest_rank
 from tacit.recovery.rank_search import (
     FEWEST_VALIDATION,
@@ -20,15 +20,13 @@ from tacit.recovery.rank_search import (
     counted,
     descend,
     drop_negligible,
-    factor_spectrum,
     fit_factors,
     is_explained,
     judged,
-    read_rank,
     stop_at_clear_gap,
-    truncate,
     validation_error,
 )
+from tacit.recovery.spectrum import factor_spectrum, read_rank, truncate
 from tacit.recovery.start import (
     data_scale,
     default_init_scale,
@@ -36,7 +34,7 @@ from tacit.recovery.start import (
     small_start,
     spectral_start,
 )
-from tacit.recovery.trajectory import Trajectory, TrajectoryRecorder
+from tacit.recovery.trajectory.recorder import Trajectory, TrajectoryRecorder
 
 # Conjugate gradients keep the bias towards low rank while the factors have at most this
 # part of the measurements as unknowns; beyond, they find some other interpolant.

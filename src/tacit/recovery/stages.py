@@ -10,7 +10,6 @@ Its leading values are rates at which signal directions grow, the next one is th
 of the bulk: the rate of the noise. ``docs/exponent_law.md`` has the derivation.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from torch import Tensor
 from tacit.errors import InputError
 from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
 from tacit.recovery.problem import RecoveryProblem
-from tacit.recovery.snapshot import known_signal
+from tacit.recovery.spectrum import gap_ratios
+from tacit.recovery.trajectory.snapshot import known_signal
 
 # How many leading values are looked at for a gap: a third of all at most, since a bulk
 # around zero has wide ratios in its middle.
@@ -282,10 +282,8 @@ def _leading_values(
 
 
 def _read_rank(values: Sequence[float]) -> int:
-    # What is zero but for rounding, or negative, is beyond every signal.
-    floor = max(1e-12 * values[0], 1e-300)
-    ratios = [max(a, floor) / max(b, floor) for a, b in itertools.pairwise(values)]
-    if not ratios or max(ratios) < _LEAST_GAP:
+    ratios = gap_ratios(torch.tensor(values, dtype=torch.float64)).tolist()
+    if max(ratios, default=1.0) < _LEAST_GAP:
         raise InputError(
             "the back-projection's leading values must show a gap for the rank to be "
             f"read; the widest ratio is {max(ratios, default=1.0):.3g}; pass rank, or "

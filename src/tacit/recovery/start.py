@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tacit.errors import InputError, ShapeError
 from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
-from tacit.recovery.metric import Metric
+from tacit.recovery.descent.metric import Metric
 from tacit.recovery.problem import RecoveryProblem, widest_rank
 
 # Of the iteration for large matrices: far below what the map's fluctuation leaves.

@@ -11,7 +11,7 @@ from tacit.recovery.completion.rank_continuation import (
     largest_rank,
     rank_continuation,
 )
-from tacit.recovery.conjugate import ConjugateState
+from tacit.recovery.descent.conjugate import ConjugateState
 from tacit.recovery.planted import planted_completion
 from tacit.recovery.problem import RecoveryProblem, hold_out
 from tacit.recovery.rank_search import Search

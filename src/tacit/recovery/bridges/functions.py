@@ -35,6 +35,13 @@ class FunctionMap(AbstractLinearMap):
     declared_spec : MapSpec
         Shapes, dtype and device; becomes ``spec``.
 
+    Raises
+    ------
+    ShapeError
+        If a function returns another shape; when it is called.
+    InputError
+        If it returns a dtype that cannot be cast to the map's; when it is called.
+
     Notes
     -----
     Factors are multiplied out before ``forward`` sees them.

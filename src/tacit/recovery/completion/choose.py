@@ -63,8 +63,9 @@ def complete(search: Search, *, rank: int | None = None) -> Answer:
     The first that predicts the validation entries to a relative error of 1e-4 is taken,
     and the others are not run. Else the first, in this order, whose mean square of the
     errors is larger than the lowest by no more than one standard error of the mean
-    difference, both errors taken at the same entries. It is then fitted again, started
-    from what was found, with the validation entries.
+    difference, both errors taken at the same entries; factors that predict better
+    before they are fitted until convergence come last, no model being behind them. What
+    is taken is then fitted again, from where it is, with the validation entries.
 
     Parameters
     ----------
@@ -85,10 +86,11 @@ def complete(search: Search, *, rank: int | None = None) -> Answer:
 
     Notes
     -----
-    The validation entries are a random twentieth of the fitted ones (between 20 and
-    10,000, and at most a tenth), none from rows or columns with less than half the
-    mean number of entries. Where they are fewer than 200 and neither of the first two
-    methods explains them, errors are compared by 200 others, or 15 % of the entries.
+    The validation entries of the first two methods are a random twentieth of the fitted
+    ones (between 20 and 10,000, and at most a tenth), none from rows or columns with
+    less than half the mean number of entries: whether they are explained is asked. If
+    they are not, methods are compared by others, of all rows and columns, at least 200
+    or 15 % of the fitted ones.
 
     Method, rank, penalty and shrinkage are chosen by them alone: the problem's held-out
     entries take no part in any choice, so their error is an unbiased estimate; the
@@ -180,28 +182,25 @@ def _try_all(search: Search, rank: int | None) -> _Tried:
     few = max(_FEWEST_VALIDATION, round(_VALIDATION_PART * size))
     few = min(few, _MOST_VALIDATION, int(_LARGEST_PART * size))
     many = min(max(few, _COMPARED_VALIDATION), int(_LARGEST_COMPARED_PART * size))
-    tried = _Tried(rounds=_rounds(search, rank, few))
+    tried = _Tried(rounds=_rounds(search, rank, few, _LINE_PART))
     exact = (continuation_candidate, irls_candidate)
     noisy = (soft_impute_candidate, ratings_candidate)
     tried.run(exact)
     if tried.is_settled:
         return tried
-    if many <= few:
-        tried.run(noisy)
-        return tried
     is_first_best = _order(tried.candidates[0]) <= min(map(_order, tried.candidates))
-    again = _Tried(rounds=_rounds(search, rank, many), before=tried.counts)
+    again = _Tried(rounds=_rounds(search, rank, many, 0.0), before=tried.counts)
     again.run((exact[:1] if is_first_best else exact) + noisy)
     return again
 
 
-def _rounds(search: Search, rank: int | None, count: int) -> Rounds:
-    trial = _with_validation(search.problem, count, search.generator)
+def _rounds(search: Search, rank: int | None, count: int, part: float) -> Rounds:
+    trial = _with_validation(search.problem, count, part, search.generator)
     return Rounds(search=search, trial=trial, both=mirrored(trial), rank=rank)
 
 
 def _with_validation(
-    problem: RecoveryProblem, count: int, generator: torch.Generator
+    problem: RecoveryProblem, count: int, part: float, generator: torch.Generator
 ) -> RecoveryProblem:
     """Leave out the entries held out before, and hold out others for validation.
 
@@ -216,7 +215,7 @@ def _with_validation(
         (entries.rows, entries.columns), entries.shape, strict=True
     ):
         counts = torch.bincount(places, minlength=lines)
-        spare &= counts[places] >= _LINE_PART * size / lines
+        spare &= counts[places] >= part * size / lines
     eligible = spare.nonzero()[:, 0]
     count = min(count, eligible.shape[0])
     if count == 0:
@@ -232,11 +231,13 @@ def _choose(candidates: list[Candidate]) -> tuple[Candidate, str]:
     best = min(candidates, key=_order)
     if best.error <= EXPLAINED:
         return best, f"the first to explain them to {EXPLAINED:.0e}"
-    for candidate in candidates:
-        if candidate is not best and _is_as_good(candidate, best):
-            return candidate, "the simplest within one standard error of the lowest"
+    # Factors that predict best before they are fitted depend on the way of fitting:
+    # that is less simple than any model.
+    for candidate in sorted(candidates, key=lambda one: one.overfit > 1.0):
         if candidate is best:
             break
+        if _is_as_good(candidate, best):
+            return candidate, "the simplest within one standard error of the lowest"
     return best, "the lowest"
 
 

@@ -33,8 +33,8 @@ def rank_continuation(search: Search, *, rank: int | None = None) -> Fit:
     vectors of the residual's back-projection :math:`-\mathcal{A}^*(w \circ r)`, the
     steepest direction, with the best length along them (symmetric: leading
     eigenvectors). It is fitted by
-    :class:`~tacit.recovery.conjugate.ConjugateGradients` until the loss has little left
-    to fall. The first rank is larger than 1 where the spectrum of
+    :class:`~tacit.recovery.descent.conjugate.ConjugateGradients` until the loss has
+    little left to fall. The first rank is larger than 1 where the spectrum of
     :math:`\mathcal{A}^*(y)` has a visible gap.
 
     Parameters

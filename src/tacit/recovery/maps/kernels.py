@@ -38,7 +38,7 @@ def compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """
     try:
         jitted = numba.njit(nogil=True, fastmath=_FAST, cache=True)(kernel)
-        folder = Path(jitted.stats.cache_path)
+        folder = Path(str(jitted.stats.cache_path))
     except RuntimeError:  # neither beside the package nor in the home directory
         return numba.njit(nogil=True, fastmath=_FAST)(kernel)
     seen: set[tuple[object, ...]] = set()

@@ -54,6 +54,20 @@ class MapSpec:
         Where both live.
     isotropy : Isotropy or None
         Set where the map was drawn from such a law; None makes no claim.
+
+    Raises
+    ------
+    ShapeError
+        If a size is not positive.
+    InputError
+        If the dtype is not real or complex floating point.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> gaussian = tacit.gaussian_map((4, 3), 20, generator=tacit.make_generator(0))
+    >>> gaussian.spec.num_measurements, gaussian.spec.isotropy.second_moment
+    (20, 0.05)
     """
 
     in_shape: tuple[int, int]
@@ -86,6 +100,14 @@ class AbstractLinearMap(ABC):
     :math:`\langle \mathcal{A}(X), y \rangle = \langle X, \mathcal{A}^*(y) \rangle`.
     Factors stand for :math:`X = L R^H` with L of shape ``(..., num_rows, k)`` and R of
     shape ``(..., num_columns, k)``.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> generator = tacit.make_generator(0)
+    >>> isinstance(tacit.fourier_map((4, 3), 9, generator=generator),
+    ...     tacit.AbstractLinearMap)
+    True
     """
 
     @property

@@ -61,6 +61,14 @@ class StoredMap(AbstractLinearMap):
     InputError
         If a symmetric packing is asked for of complex matrices, the dtype is neither
         real nor complex floating point, or an entry is not finite.
+
+    Examples
+    --------
+    >>> import torch, tacit
+    >>> rows = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, -1.0, 0.0]])
+    >>> trace_and_skew = tacit.StoredMap(matrix=rows, shape=(2, 2))
+    >>> trace_and_skew.apply(torch.tensor([[1.0, 5.0], [2.0, 3.0]]))
+    tensor([4., 3.])
     """
 
     matrix: Tensor

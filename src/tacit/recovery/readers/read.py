@@ -64,6 +64,16 @@ class LabelledProblem:
         Whether the measurements are entries.
     notes : tuple of str
         What a person should know about the reading.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> from pathlib import Path
+    >>> text = "user,film,stars\\nann,Alien,5\\nbob,Brazil,3\\nann,Brazil,4\\n"
+    >>> _ = Path("stars.csv").write_text(text)
+    >>> labelled = tacit.read_problem("stars.csv")
+    >>> labelled.row_labels, labelled.column_labels, labelled.names
+    (('ann', 'bob'), ('Alien', 'Brazil'), ('user', 'film', 'stars'))
     """
 
     problem: RecoveryProblem

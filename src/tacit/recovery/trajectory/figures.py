@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from tacit.recovery.trajectory import Trajectory
+from tacit.recovery.trajectory.recorder import Trajectory
 
 # Inches; the width of a page's text.
 _WIDTH, _ROW_HEIGHT = 6.5, 1.75
@@ -40,10 +40,10 @@ def phase_figure(trajectory: Trajectory) -> Figure:
     --------
     >>> import tacit
     >>> from tacit.iterate import iterate
-    >>> from tacit.recovery.factored import FactoredDescent
-    >>> from tacit.recovery.figures import phase_figure
+    >>> from tacit.recovery.descent.factored import FactoredDescent
+    >>> from tacit.recovery.trajectory.figures import phase_figure
     >>> from tacit.recovery.start import small_start
-    >>> from tacit.recovery.trajectory import TrajectoryRecorder
+    >>> from tacit.recovery.trajectory.recorder import TrajectoryRecorder
     >>> generator = tacit.make_generator(0)
     >>> problem = tacit.planted_problem((9, 9), 1, oversampling=4.0, is_symmetric=True,
     ...     generator=generator)

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 from cases import normal
 from recovery_cases import COMPLEX, draw
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.split import principal_angles, relative_error, split_factor
+from tacit.recovery.trajectory.split import (
+    principal_angles,
+    relative_error,
+    split_factor,
+)
 from tacit.rng import make_generator
 
 EPS = torch.finfo(torch.float64).eps

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tacit.errors import ShapeError
-from tacit.recovery.phases import Phase, Phases, find_phases
+from tacit.recovery.trajectory.phases import Phase, Phases, find_phases
 
 STEPS = torch.arange(300)
 TIME = STEPS.double()

@@ -38,7 +38,7 @@ def principal_angles(first: Tensor, second: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from tacit.recovery.split import principal_angles
+    >>> from tacit.recovery.trajectory.split import principal_angles
     >>> axes = torch.eye(3, dtype=torch.float64)
     >>> principal_angles(axes[:, :2], axes[:, 1:]).cos().round(decimals=12).tolist()
     [1.0, 0.0]
@@ -92,7 +92,7 @@ def split_factor(factor: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
     Examples
     --------
     >>> import torch
-    >>> from tacit.recovery.split import split_factor
+    >>> from tacit.recovery.trajectory.split import split_factor
     >>> factor = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
     >>> signal, noise = split_factor(factor, factor[:, :1] / 2.0)
     >>> signal.tolist(), noise.tolist()
@@ -143,7 +143,7 @@ def relative_error(
     Examples
     --------
     >>> import torch
-    >>> from tacit.recovery.split import relative_error
+    >>> from tacit.recovery.trajectory.split import relative_error
     >>> ones = torch.ones(4, 1, dtype=torch.float64)
     >>> round(float(relative_error(1.1 * ones, ones, ones, ones)), 12)
     0.1

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from tacit.errors import InputError, Status
 from tacit.iterate import iterate
-from tacit.recovery.conjugate import ConjugateGradients, ConjugateState
+from tacit.recovery.descent.conjugate import ConjugateGradients, ConjugateState
 from tacit.recovery.maps.rank_one import rank_one_map
 from tacit.recovery.maps.stored import StoredMap, gaussian_map
 from tacit.recovery.planted import planted_completion, planted_problem
@@ -136,7 +136,7 @@ def test_with_noise_it_ends_where_a_general_optimiser_ends(
     ).T.numpy()
     data = problem.measurements.numpy()
 
-    def loss(flat: np.ndarray) -> float:  # pyright: ignore[reportMissingTypeArgument]
+    def loss(flat: np.ndarray) -> float:
         u = flat[: 2 * rows].reshape(rows, 2)
         v = u if is_symmetric else flat[2 * rows :].reshape(columns, 2)
         residual = matrix @ (u @ v.T).ravel() - data

@@ -7,7 +7,12 @@ import torch
 
 from cases import normal
 from tacit.errors import InputError
-from tacit.recovery.metric import Metric, current_damping, require_metric, solve_gram
+from tacit.recovery.descent.metric import (
+    Metric,
+    current_damping,
+    require_metric,
+    solve_gram,
+)
 
 
 @pytest.mark.parametrize("is_complex", [False, True])

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tacit.iterate import iterate
-from tacit.recovery.factored import FactoredDescent
-from tacit.recovery.figures import phase_figure, spectrum_figure
+from tacit.recovery.descent.factored import FactoredDescent
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.problem import RecoveryProblem, hold_out
 from tacit.recovery.start import small_start
-from tacit.recovery.trajectory import Trajectory, TrajectoryRecorder
+from tacit.recovery.trajectory.figures import phase_figure, spectrum_figure
+from tacit.recovery.trajectory.recorder import Trajectory, TrajectoryRecorder
 
 
 def record(

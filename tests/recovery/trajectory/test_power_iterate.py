@@ -7,12 +7,12 @@ import torch
 
 from cases import normal
 from recovery_cases import COMPLEX, draw, some_entries
-from tacit.recovery import power_iterate
 from tacit.recovery.maps.linear_map import AbstractLinearMap
 from tacit.recovery.maps.stored import gaussian_map
-from tacit.recovery.power_iterate import PowerIterate
 from tacit.recovery.problem import RecoveryProblem, hold_out
-from tacit.recovery.split import principal_angles
+from tacit.recovery.trajectory import power_iterate
+from tacit.recovery.trajectory.power_iterate import PowerIterate
+from tacit.recovery.trajectory.split import principal_angles
 
 MU = 0.3
 

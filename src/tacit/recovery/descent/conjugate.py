@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tacit.errors import InputError, Status
 from tacit.iterate import AbstractSolver
-from tacit.recovery.line_search import best_step, quartic_coefficients
+from tacit.recovery.descent.line_search import best_step, quartic_coefficients
 from tacit.recovery.maps.residual import line_terms
 from tacit.recovery.maps.stored import StoredMap
 from tacit.recovery.problem import RecoveryProblem
@@ -112,7 +112,7 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     --------
     >>> import tacit
     >>> from tacit.iterate import iterate
-    >>> from tacit.recovery.conjugate import ConjugateGradients
+    >>> from tacit.recovery.descent.conjugate import ConjugateGradients
     >>> from tacit.recovery.start import spectral_start
     >>> generator = tacit.make_generator(0)
     >>> problem = tacit.planted_problem((20, 15), 2, oversampling=4.0,

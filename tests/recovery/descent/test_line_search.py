@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.recovery.line_search import best_step, quartic_coefficients
+from tacit.recovery.descent.line_search import best_step, quartic_coefficients
 
 
 def _value(coefficients: tuple[float, ...], s: float) -> float:
@@ -36,7 +36,8 @@ def test_no_other_step_is_better(r: list[int], a: list[int], b: list[int]) -> No
     if sum(x * y for x, y in zip(r, a, strict=True)) > 0:
         a = [-x for x in a]
     vectors = torch.tensor([r, a, b], dtype=torch.float64)
-    coefficients = quartic_coefficients(*vectors, torch.ones(3, dtype=torch.float64))
+    weights = torch.ones(3, dtype=torch.float64)
+    coefficients = quartic_coefficients(vectors[0], vectors[1], vectors[2], weights)
     step = best_step(coefficients)
     exact = [Fraction(c) for c in coefficients]
 

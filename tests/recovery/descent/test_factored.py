@@ -11,7 +11,7 @@ from torch import Tensor
 from cases import normal
 from tacit.errors import Status
 from tacit.iterate import iterate
-from tacit.recovery.factored import FactoredDescent, FactoredState
+from tacit.recovery.descent.factored import FactoredDescent, FactoredState
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.maps.stored import StoredMap, gaussian_map
 from tacit.recovery.planted import planted_problem

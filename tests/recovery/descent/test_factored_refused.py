@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.factored import FactoredDescent
+from tacit.recovery.descent.factored import FactoredDescent
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.start import small_start
 

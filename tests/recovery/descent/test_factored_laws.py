@@ -9,7 +9,7 @@ from torch import Tensor
 from cases import normal
 from tacit.iterate import iterate
 from tacit.recovery.back_projection import leading_eigenpairs
-from tacit.recovery.factored import FactoredDescent, FactoredState
+from tacit.recovery.descent.factored import FactoredDescent, FactoredState
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.start import small_start, spectral_start

@@ -117,7 +117,7 @@ def find_phases(
     Examples
     --------
     >>> import torch
-    >>> from tacit.recovery.phases import find_phases
+    >>> from tacit.recovery.trajectory.phases import find_phases
     >>> steps = torch.arange(100)
     >>> t = steps.double()
     >>> phases = find_phases(steps, angle=0.5 ** t, size=(1e-4 * 1.5 ** t).clamp(max=1),

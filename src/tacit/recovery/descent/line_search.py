@@ -57,7 +57,7 @@ def best_step(coefficients: tuple[float, ...]) -> float:
 
     Examples
     --------
-    >>> from tacit.recovery.line_search import best_step
+    >>> from tacit.recovery.descent.line_search import best_step
     >>> round(best_step((1.0, -2.0, 1.0, 0.0, 0.0)), 12)    # (1 - s)^2
     1.0
     """

@@ -9,13 +9,13 @@ from torch import Tensor
 from cases import normal
 from tacit.errors import InputError, Status
 from tacit.iterate import iterate
-from tacit.recovery.factored import FactoredDescent
+from tacit.recovery.descent.factored import FactoredDescent
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.problem import Planted, RecoveryProblem, hold_out
-from tacit.recovery.split import relative_error
 from tacit.recovery.start import small_start
-from tacit.recovery.trajectory import Trajectory, TrajectoryRecorder
+from tacit.recovery.trajectory.recorder import Trajectory, TrajectoryRecorder
+from tacit.recovery.trajectory.split import relative_error
 
 MU = 0.2
 ALPHA = 1e-3

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from tacit.errors import InputError, ShapeError, Status
 from tacit.iterate import AbstractSolver
-from tacit.recovery.maps.linear_map import require_spec
-from tacit.recovery.maps.residual import residual_and_products
-from tacit.recovery.metric import (
+from tacit.recovery.descent.metric import (
     Metric,
     current_damping,
     require_metric,
     solve_gram,
 )
+from tacit.recovery.maps.linear_map import require_spec
+from tacit.recovery.maps.residual import residual_and_products
 from tacit.recovery.problem import RecoveryProblem
 
 Form = Literal["simultaneous", "alternating"]
@@ -169,7 +169,7 @@ class FactoredDescent(AbstractSolver[RecoveryProblem, FactoredState]):
     --------
     >>> import tacit
     >>> from tacit.iterate import iterate
-    >>> from tacit.recovery.factored import FactoredDescent
+    >>> from tacit.recovery.descent.factored import FactoredDescent
     >>> from tacit.recovery.start import small_start
     >>> generator = tacit.make_generator(0)
     >>> problem = tacit.planted_problem((20, 20), 1, oversampling=6.0,

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tacit.errors import InputError
-from tacit.recovery.phases import SEPARATION, Phases, find_phases
-from tacit.recovery.power_iterate import PowerIterate
 from tacit.recovery.problem import RecoveryProblem
-from tacit.recovery.snapshot import (
+from tacit.recovery.trajectory.phases import SEPARATION, Phases, find_phases
+from tacit.recovery.trajectory.power_iterate import PowerIterate
+from tacit.recovery.trajectory.snapshot import (
     Signal,
     known_signal,
     measure_errors,
@@ -151,7 +151,7 @@ class TrajectoryRecorder:
     Examples
     --------
     >>> import torch, tacit
-    >>> from tacit.recovery.trajectory import TrajectoryRecorder
+    >>> from tacit.recovery.trajectory.recorder import TrajectoryRecorder
     >>> generator = tacit.make_generator(0)
     >>> problem = tacit.planted_problem((8, 8), 1, oversampling=3.0, is_symmetric=True,
     ...     generator=generator)

@@ -11,13 +11,13 @@ from recovery_cases import COMPLEX, draw
 from tacit.recovery.maps.stored import gaussian_map
 from tacit.recovery.planted import planted_problem
 from tacit.recovery.problem import RecoveryProblem, hold_out
-from tacit.recovery.snapshot import (
+from tacit.recovery.trajectory.snapshot import (
     known_signal,
     measure_errors,
     measure_factors,
     widest_gap,
 )
-from tacit.recovery.split import principal_angles, split_factor
+from tacit.recovery.trajectory.split import principal_angles, split_factor
 
 
 def planted(

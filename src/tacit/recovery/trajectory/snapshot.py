@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.spectrum import gap_ratios
 
 # A spectrum whose widest ratio of neighbours is below this has no gap to read.
 _LEAST_GAP = 10.0
@@ -39,7 +40,7 @@ def known_signal(problem: RecoveryProblem) -> Signal | None:
     Examples
     --------
     >>> import tacit
-    >>> from tacit.recovery.snapshot import known_signal
+    >>> from tacit.recovery.trajectory.snapshot import known_signal
     >>> problem = tacit.planted_problem((9, 7), 2, oversampling=2.0,
     ...     condition_number=4.0, generator=tacit.make_generator(0))
     >>> known_signal(problem).values.round(decimals=9).tolist()
@@ -142,16 +143,12 @@ def widest_gap(spectrum: Tensor) -> int:
     Examples
     --------
     >>> import torch
-    >>> from tacit.recovery.snapshot import widest_gap
+    >>> from tacit.recovery.trajectory.snapshot import widest_gap
     >>> widest_gap(torch.tensor([1.0, 0.8, 1e-5, 2e-6]))
     2
     """
-    floor = torch.finfo(spectrum.dtype).eps * float(spectrum[0])
-    if spectrum.numel() < 2 or floor == 0.0:
-        return spectrum.numel()
-    values = spectrum.clamp(min=floor)
-    ratios = values[:-1] / values[1:]
-    if float(ratios.max()) < _LEAST_GAP:
+    ratios = gap_ratios(spectrum)
+    if ratios.numel() == 0 or float(ratios.max()) < _LEAST_GAP:
         return spectrum.numel()
     return int(ratios.argmax()) + 1
 

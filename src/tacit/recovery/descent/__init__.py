@@ -1,0 +1,1 @@
+"""Descent on the factors: the methods of the papers, and the fast one."""

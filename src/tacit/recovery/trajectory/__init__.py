@@ -1,0 +1,1 @@
+"""What gradient descent from a small start does, step by step."""
