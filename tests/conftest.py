@@ -8,6 +8,7 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
+import rich.style  # noqa: F401 - draws from the global stream when it is first loaded
 import torch
 
 from tacit.rng import make_generator

@@ -79,6 +79,31 @@ def test_the_same_generator_gives_the_same_answer() -> None:
     assert first.num_steps == second.num_steps
 
 
+@pytest.mark.parametrize("kind", ["completion", "symmetric", "rectangular"])
+def test_a_start_of_ones_own_is_taken(kind: str, generator: torch.Generator) -> None:
+    problem = _problem(kind, generator)
+    assert problem.planted is not None
+    left, right = problem.planted.left, problem.planted.right
+    noise = torch.randn(left.shape, generator=generator, dtype=left.dtype)
+    left = left + 0.05 * noise
+    start = (left, left) if kind == "symmetric" else (left, right)
+    result = recover(problem, start=start, generator=generator)
+    assert result.rank == 2
+    assert result.reason == "start and rank were given"
+    assert _error(problem, result) < 1e-7
+    with pytest.raises(ShapeError):
+        recover(problem, start=(left[1:], right), generator=generator)
+
+
+def test_a_small_start_of_a_given_scale_is_made(generator: torch.Generator) -> None:
+    problem = _problem("symmetric", generator)
+    result = recover(problem, init_scale=1e-3, generator=generator)
+    assert result.choices["init_scale"] == 1e-3
+    assert result.trajectory is not None
+    assert result.trajectory.init_scale == 1e-3
+    assert _error(problem, result) < 1e-7
+
+
 def test_a_held_out_part_of_the_problem_is_respected(
     generator: torch.Generator,
 ) -> None:
@@ -213,6 +238,7 @@ def test_an_absurd_unit_is_refused(factor: float, generator: torch.Generator) ->
         ({"holdout": 1.0}, "holdout"),
         ({"holdout": -0.1}, "holdout"),
         ({"holdout": math.nan}, "holdout"),
+        ({"init_scale": 0.0}, "init_scale"),
         ({"rtol": -1.0}, "rtol"),
         ({"rtol": math.inf}, "rtol"),
     ],

@@ -5,18 +5,19 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from tacit.errors import InputError, ShapeError
 from tacit.iterate import Observer
 from tacit.recovery.certify import identifiability_warnings
 from tacit.recovery.completion.choose import complete
-from tacit.recovery.held_out import held_out_error
+from tacit.recovery.held_out import held_out_error, require_factors
 from tacit.recovery.history import HistoryRecorder
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.problem import RecoveryProblem, hold_out
 from tacit.recovery.rank_search import Search
 from tacit.recovery.result import RecoveryResult
-from tacit.recovery.sensing import sense
+from tacit.recovery.sensing import fit_from, sense
 
 MAX_HELD_OUT = 10_000
 _EPS_PER_RTOL = 100.0
@@ -28,6 +29,8 @@ def recover(
     generator: torch.Generator,
     rank: int | None = None,
     search_rank: int | None = None,
+    init_scale: float | None = None,
+    start: tuple[Tensor, Tensor] | None = None,
     holdout: float = 0.05,
     rtol: float | None = None,
     max_steps: int = 500,
@@ -53,6 +56,12 @@ def recover(
     search_rank : int or None
         Number of columns of the first phase where the rank is not given; by default
         from the data. Only for general maps.
+    init_scale : float or None
+        Scale of a small random start, in the unit of the square root of X; None makes
+        one only where it is needed, with a scale from the data. Only for general maps.
+    start : tuple of Tensor or None
+        Your own factors (left, right) to start from (one tensor twice if symmetric);
+        their width is the rank, and nothing else is tried.
     holdout : float
         Part of the measurements to hold out, at most 10,000 of them, where the problem
         holds out none; 0 fits all.
@@ -75,7 +84,7 @@ def recover(
     InputError
         If an argument is out of range, or all measurements to fit are zero.
     ShapeError
-        If the problem is a batch.
+        If the problem is a batch, or the start does not fit it.
 
     Examples
     --------
@@ -89,7 +98,7 @@ def recover(
     """
     began = time.perf_counter()
     _require_sizes(problem, rank, search_rank)
-    _require_numbers(holdout, rtol, max_steps)
+    _require_numbers(holdout, rtol, max_steps, init_scale)
     problem = _prepared(problem, holdout, generator)
     recorder = HistoryRecorder()
 
@@ -106,12 +115,15 @@ def recover(
         observers=(recorder, *observers),
         on_phase=announce,
     )
-    is_completion = isinstance(problem.linear_map, EntriesMap)
-    answer = (
-        complete(search, rank=rank)
-        if is_completion
-        else sense(search, rank=rank, search_rank=search_rank)
-    )
+    if start is not None:
+        require_factors(problem, *start)
+        answer = fit_from(search, *start)
+    elif isinstance(problem.linear_map, EntriesMap):
+        answer = complete(search, rank=rank)
+    else:
+        answer = sense(
+            search, rank=rank, search_rank=search_rank, init_scale=init_scale
+        )
     fit = answer.fit
     return RecoveryResult(
         left=fit.left,
@@ -174,10 +186,14 @@ def _require_sizes(
             )
 
 
-def _require_numbers(holdout: float, rtol: float | None, max_steps: int) -> None:
+def _require_numbers(
+    holdout: float, rtol: float | None, max_steps: int, init_scale: float | None
+) -> None:
     if not 0.0 <= holdout < 1.0:
         raise InputError(f"holdout must be in [0, 1); got {holdout}")
     if rtol is not None and not 0.0 <= rtol < math.inf:
         raise InputError(f"rtol must be a number of at least 0; got {rtol}")
+    if init_scale is not None and not 0.0 < init_scale < math.inf:
+        raise InputError(f"init_scale must be a positive number; got {init_scale}")
     if max_steps < 1:
         raise InputError(f"max_steps must be at least 1; got {max_steps}")

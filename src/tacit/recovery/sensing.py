@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import final
 
 import torch
+from torch import Tensor
 
 from tacit.errors import Status
 from tacit.iterate import Observer, iterate
@@ -76,6 +77,7 @@ def sense(
     *,
     rank: int | None = None,
     search_rank: int | None = None,
+    init_scale: float | None = None,
 ) -> Answer:
     r"""Recover a low-rank matrix from general measurements.
 
@@ -105,6 +107,9 @@ def sense(
     search_rank : int or None
         Width of the first phase; None takes the largest that is safe for conjugate
         gradients if that is 5 at least, else ``min(num_rows, num_columns, 500)``.
+    init_scale : float or None
+        Of the small random start, which is then made in any case; in the unit of the
+        square root of X.
 
     Returns
     -------
@@ -124,7 +129,7 @@ def sense(
     width = search_rank or (
         safe if safe >= _FEWEST_SAFE else min(smaller_side, _LARGEST_WIDTH)
     )
-    if width <= safe:
+    if width <= safe and init_scale is None:
         search.announce(f"conjugate gradients with {width} columns")
         start = spectral_start(problem, width, generator=search.generator)
         wide = fit_factors(
@@ -134,7 +139,7 @@ def sense(
         trajectory = None
     else:
         search.announce(f"small random start with {width} columns")
-        wide, choices, trajectory = _small_start_phase(search, width)
+        wide, choices, trajectory = _small_start_phase(search, width, init_scale)
         method = "small random start, conjugate gradients"
     fit, reason = _narrow(search, wide)
     if fit.status in (Status.INTERRUPTED, Status.NON_FINITE):
@@ -194,6 +199,15 @@ def _narrow(search: Search, wide: Fit) -> tuple[Fit, str]:
     return fit, reason
 
 
+def fit_from(search: Search, left: Tensor, right: Tensor) -> Answer:
+    """Fit the user's own factors, at their width."""
+    search.announce(f"conjugate gradients at rank {left.shape[-1]}")
+    fit = fit_factors(search, left, right)
+    return Answer(
+        fit=fit, method="conjugate gradients", reason="start and rank were given"
+    )
+
+
 def _at_rank(search: Search, rank: int) -> Answer:
     """Fit a rank that is given."""
     problem = search.problem
@@ -231,12 +245,13 @@ def _finish(search: Search, fit: Fit) -> Fit:
 
 
 def _small_start_phase(
-    search: Search, width: int
+    search: Search, width: int, init_scale: float | None
 ) -> tuple[Fit, dict[str, float], Trajectory]:
     """Run preconditioned descent from a small random start until the rank shows."""
     problem = search.problem
     scale = data_scale(problem, generator=search.generator)
-    init_scale = default_init_scale(problem, width, scale, accuracy=_INIT_SCALE)
+    if init_scale is None:
+        init_scale = default_init_scale(problem, width, scale, accuracy=_INIT_SCALE)
     start = small_start(problem, width, init_scale, generator=search.generator)
     solver = FactoredDescent(
         step_size=default_step_size(scale, "loss_damped"),
