@@ -21,7 +21,7 @@ MAX_FILE_BYTES = 2 * 2**30
 _MAX_HEADER_BYTES = 2**20
 _MAX_MEMBERS = 2**17
 # Everything that zipfile, numpy and json raise on files made to break them.
-_DAMAGES = (
+DAMAGES = (
     zipfile.BadZipFile,
     ArithmeticError,
     AttributeError,
@@ -131,7 +131,7 @@ def read_arrays(
             }
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except _DAMAGES as error:
+    except DAMAGES as error:
         raise InputError(
             f"{path} is not a file of named arrays written by tacit: "
             f"{str(error) or type(error).__name__}"

@@ -36,12 +36,12 @@ _IRLS_STEPS = 150
 # longer without progress than 5 steps or so, and even failures show a gap above 30.
 # With noise, the error rises after some five steps, and gaps were 15 at most.
 _IRLS_PATIENCE = 8
-_EXACT_GAP = 25.0
+EXACT_GAP = 25.0
 _POLISH_PATIENCE = 10
 # Measured: at most 1.013 for matrices of low rank with noise, 1.02 and more for most
 # others, where convergence after all may end in far larger errors.
 _OVERFITS = 1.015
-_CUT = (Status.INTERRUPTED, Status.NON_FINITE)
+CUT = (Status.INTERRUPTED, Status.NON_FINITE)
 _BIASES_HELP = 0.95  # relative error that biases alone must reach
 _BIASES_FAR = 2.0  # times the best error so far: then nothing more is made of them
 _SOFT_STEPS = 200  # at each penalty
@@ -194,7 +194,7 @@ def continuation_candidate(rounds: Rounds, _: list[Candidate]) -> Outcome:
     rough = rank_continuation(search, rank=rounds.rank)
     misses, error = judge(trial, rough.left, rough.right)
     found, overfit = rough, 1.0
-    if error > EXPLAINED and rough.status not in _CUT:
+    if error > EXPLAINED and rough.status not in CUT:
         fit = _polish(search, rough)
         fit_misses, fit_error = judge(trial, fit.left, fit.right)
         overfit = math.inf if math.isnan(fit_error) else fit_error / error
@@ -225,7 +225,8 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     """Try the largest rank that the entries allow, then ranks that were seen.
 
     The answer counts if its spectrum has the gap of a matrix without noise: all entries
-    are interpolated, and noise with them. Else no other rank is tried either.
+    are interpolated, and noise with them. Else, or where more is known already, no
+    other rank is tried.
     """
     problem = rounds.both
     limit = min(
@@ -236,6 +237,7 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
         return None
     if _IRLS_PASSES * widths[0] * _num_entries(rounds) > _most_work(rounds, candidates):
         return LeftOut(method=IRLS, why="for its cost")
+    known = min((c.error for c in candidates if not c.is_rough), default=math.inf)
     best, tried = None, set[int]()
     while widths and len(tried) < _IRLS_RUNS:
         width = widths.pop(0)
@@ -249,11 +251,11 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
         )
         if best.error <= EXPLAINED or candidate.status is Status.INTERRUPTED:
             return replace(best, status=candidate.status)
-        if gap < _EXACT_GAP:
+        if gap < EXACT_GAP or candidate.error > known:
             break
         if rounds.rank is None:
             widths = [seen, *(c.rank for c in candidates), width - 1, width // 2]
-    if best is None or best.choices["gap"] >= _EXACT_GAP:
+    if best is None or best.choices["gap"] >= EXACT_GAP:
         return best
     return LeftOut(
         method=IRLS,

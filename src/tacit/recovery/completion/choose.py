@@ -10,6 +10,8 @@ from torch import Tensor
 
 from tacit.errors import Status
 from tacit.recovery.completion.candidates import (
+    CUT,
+    EXACT_GAP,
     EXPLAINED,
     Candidate,
     LeftOut,
@@ -35,8 +37,9 @@ from tacit.recovery.completion.sparse_low_rank import (
     symmetric_factor,
 )
 from tacit.recovery.problem import RecoveryProblem
-from tacit.recovery.rank_search import Fit, Search, fit_factors
+from tacit.recovery.rank_search import Fit, Search, counted, fit_factors
 from tacit.recovery.sensing import Answer
+from tacit.recovery.spectrum import factor_spectrum, read_rank, truncate
 
 # Of the fitted entries: to see whether they are explained, or to compare errors.
 _VALIDATION_PART = 0.05
@@ -274,7 +277,27 @@ def _refit(tried: _Tried, best: Candidate) -> Fit:
         again = fit_factors(
             search, found.left, found.right, before=found, is_rough=best.is_rough
         )
+        if best.error <= EXPLAINED:
+            again = _without_spare_columns(search, again)
     return found if again.status is Status.NON_FINITE else again
+
+
+def _without_spare_columns(search: Search, fit: Fit) -> Fit:
+    """Fit without the columns below a clear gap, if that explains the entries, too.
+
+    What they hold is an error that the entries do not show, or slow convergence.
+    """
+    if fit.status in CUT or fit.rank < 2:
+        return fit
+    rank, gap = read_rank(factor_spectrum(fit.left, fit.right))
+    if gap < EXACT_GAP or rank >= fit.rank:
+        return fit
+    search.announce(f"rank {rank}")
+    start = truncate(fit.left, fit.right, rank)
+    narrow = fit_factors(search, *start, before=fit)
+    limit = max(search.rtol, fit.train_error)
+    best = narrow if narrow.train_error <= limit else fit
+    return counted(best, narrow)
 
 
 def _refit_penalised(tried: _Tried, best: Candidate) -> Fit:

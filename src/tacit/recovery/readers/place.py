@@ -2,35 +2,18 @@
 
 import csv
 import struct
-import zipfile
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from tokenize import TokenError
 
 from tacit.errors import InputError, ShapeError
+from tacit.io import DAMAGES
 
 MAX_FILE_BYTES = 8 * 2**30
 """Largest file that is read (8 GiB)."""
 
-_DAMAGES = (
-    zipfile.BadZipFile,
-    zlib.error,
-    csv.Error,
-    struct.error,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TokenError,
-    TypeError,
-    ValueError,
-)
+_DAMAGES = (*DAMAGES, csv.Error, struct.error, zlib.error)
 _MAX_REASON = 300
 
 

@@ -51,7 +51,7 @@ _MAGIC = {
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledProblem:
-    """A problem read from a file, and what its rows and columns are called.
+    r"""A problem read from a file, and what its rows and columns are called.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class LabelledProblem:
     --------
     >>> import tacit
     >>> from pathlib import Path
-    >>> text = "user,film,stars\\nann,Alien,5\\nbob,Brazil,3\\nann,Brazil,4\\n"
+    >>> text = "user,film,stars\nann,Alien,5\nbob,Brazil,3\nann,Brazil,4\n"
     >>> _ = Path("stars.csv").write_text(text)
     >>> labelled = tacit.read_problem("stars.csv")
     >>> labelled.row_labels, labelled.column_labels, labelled.names
