@@ -4,9 +4,8 @@
 
 writes into FOLDER (default: ``matrices`` beside this file)
 
-* photo.npz: the photograph ``china.jpg`` of scikit-learn (by danielbuechele, CC BY 2.0)
-  in grey, made smaller, with half of its pixels removed at random (arrays ``matrix``
-  and ``observed``);
+* photo.npz: the photograph ``camera`` of scikit-image (CC0), made smaller, with half of
+  its pixels removed at random (arrays ``matrix`` and ``observed``);
 * stations.csv: half of the temperatures, in degrees Celsius, of 80 made-up weather
   stations in the 24 half-months of a year: a mean and a yearly wave for each station,
   so rank 3, and noise of half a degree;
@@ -21,7 +20,7 @@ from calendar import month_abbr
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_sample_image
+from skimage import data
 
 BLOCK = 3  # pixels that become one, in each direction
 SIDE, RANK, NUM_MEASUREMENTS = 12, 2, 140
@@ -30,7 +29,7 @@ STATIONS = 80
 
 def save_photo(path: Path, draw: np.random.Generator) -> None:
     """Save a grey photograph with holes."""
-    grey = load_sample_image("china.jpg").mean(axis=2)
+    grey = data.camera()
     height, width = (size // BLOCK for size in grey.shape)
     blocks = grey[: height * BLOCK, : width * BLOCK]
     blocks = blocks.reshape(height, BLOCK, width, BLOCK)

@@ -125,6 +125,8 @@ def recover(
             search, rank=rank, search_rank=search_rank, init_scale=init_scale
         )
     fit = answer.fit
+    # A penalty determines the matrix also where its rank alone would not.
+    is_penalised = "penalty" in answer.choices
     return RecoveryResult(
         left=fit.left,
         right=fit.right,
@@ -133,7 +135,7 @@ def recover(
         status=fit.status,
         method=answer.method,
         reason=answer.reason,
-        warnings=identifiability_warnings(problem, fit.rank),
+        warnings=() if is_penalised else identifiability_warnings(problem, fit.rank),
         num_steps=fit.num_steps,
         num_passes=fit.num_passes,
         seconds=time.perf_counter() - began,

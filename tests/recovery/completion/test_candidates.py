@@ -4,23 +4,37 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from tacit.errors import Status
+from tacit.recovery.completion import candidates as candidates_module
 from tacit.recovery.completion.candidates import (
     EXPLAINED,
     IRLS,
+    RATINGS,
+    SOFT_IMPUTE,
     Candidate,
+    LeftOut,
+    Outcome,
     Rounds,
     continuation_candidate,
     irls_candidate,
+    judge,
     ratings_candidate,
     soft_impute_candidate,
 )
 from tacit.recovery.completion.ratings import with_biases
 from tacit.recovery.completion.sparse_low_rank import mirrored
+from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.planted import planted_completion
 from tacit.recovery.problem import RecoveryProblem, hold_out
 from tacit.recovery.rank_search import Search
+
+Method = Callable[[Rounds, list[Candidate]], Outcome]
+
+
+def draw(generator: torch.Generator, like: Tensor) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
 def rounds(
@@ -50,7 +64,7 @@ def measured_error(given: Rounds, candidate: Candidate) -> float:
 )
 def test_errors_are_those_of_the_validation_entries(
     generator: torch.Generator,
-    method: Callable[[Rounds, list[Candidate]], Candidate | None],
+    method: Method,
 ) -> None:
     problem = planted_completion(
         (40, 30), 2, oversampling=4.0, noise=0.1, generator=generator
@@ -60,7 +74,8 @@ def test_errors_are_those_of_the_validation_entries(
     )
     given = rounds(shifted, generator)
     candidate = method(given, [])
-    assert candidate is not None
+    assert isinstance(candidate, Candidate)
+    assert candidate.misses is not None
     assert candidate.error == pytest.approx(measured_error(given, candidate))
     assert candidate.num_passes > candidate.num_steps > 0
 
@@ -68,7 +83,7 @@ def test_errors_are_those_of_the_validation_entries(
 def test_irls_finds_the_rank(generator: torch.Generator) -> None:
     problem = planted_completion((120, 90), 2, oversampling=4.0, generator=generator)
     candidate = irls_candidate(rounds(problem, generator), [])
-    assert candidate is not None
+    assert isinstance(candidate, Candidate)
     assert candidate.method == IRLS
     assert candidate.error < EXPLAINED
     assert candidate.rank == 2
@@ -80,6 +95,74 @@ def test_irls_is_left_out_where_noise_is_known(generator: torch.Generator) -> No
         (40, 30), 2, oversampling=3.0, noise=0.1, generator=generator
     )
     assert irls_candidate(rounds(problem, generator), []) is None
+
+
+def test_irls_interpolates_noise_and_does_not_count(generator: torch.Generator) -> None:
+    problem = planted_completion((60, 50), 2, oversampling=3.0, generator=generator)
+    noise = 0.3 * problem.measurements.std() * draw(generator, problem.measurements)
+    noisy = RecoveryProblem(
+        linear_map=problem.linear_map, measurements=problem.measurements + noise
+    )
+    outcome = irls_candidate(rounds(noisy, generator), [])
+    assert isinstance(outcome, LeftOut)
+    assert outcome.method == IRLS
+    assert "noise" in outcome.why
+    assert outcome.num_passes > outcome.num_steps > 0
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (irls_candidate, IRLS),
+        (soft_impute_candidate, SOFT_IMPUTE),
+        (ratings_candidate, RATINGS),
+    ],
+)
+def test_what_costs_far_more_than_the_first_is_left_out(
+    generator: torch.Generator,
+    method: Method,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    problem = planted_completion(
+        (40, 30), 2, oversampling=4.0, noise=0.1, generator=generator
+    )
+    shifted = RecoveryProblem(
+        linear_map=problem.linear_map, measurements=problem.measurements + 0.1
+    )
+    given = rounds(shifted, generator)
+    first = continuation_candidate(given, [])
+    assert isinstance(first, Candidate)
+    monkeypatch.setattr(candidates_module, "_CHEAP", 0.0)
+    monkeypatch.setattr(candidates_module, "_FAR_BEYOND", 0.01)
+    monkeypatch.setattr(candidates_module, "_BIASES_FAR", 100.0)
+    outcome = method(given, [first])
+    assert isinstance(outcome, LeftOut)
+    assert (outcome.method, outcome.why) == (name, "for its cost")
+    # With more to spend, soft-impute gets as many columns as that pays for.
+    monkeypatch.setattr(
+        candidates_module, "_CHEAP", 200.0 * 7 * len(shifted.measurements)
+    )
+    limited = soft_impute_candidate(given, [first])
+    assert isinstance(limited, Candidate)
+    assert limited.choices["largest_rank"] == 7.0
+    assert limited.rank <= 7
+
+
+def test_zeros_are_missed_relative_to_the_fitted_entries() -> None:
+    rows, columns = torch.nonzero(torch.ones(3, 2), as_tuple=True)
+    values = torch.tensor([3.0, 0.0, 0.0, 0.0, 4.0, 0.0], dtype=torch.float64)
+    problem = RecoveryProblem(
+        linear_map=EntriesMap(rows=rows, columns=columns, shape=(3, 2)),
+        measurements=values,
+        held_out=values == 0.0,
+    )
+    left, right = torch.ones(3, 1).double(), torch.ones(2, 1).double()
+    misses, error = judge(problem, left, right)
+    assert misses is not None
+    assert misses.tolist() == [1.0, 1.0, 1.0, 1.0]
+    # Four misses of 1 to four entries of the mean square 25 / 6.
+    assert error == pytest.approx(2.0 / (4.0 * 25.0 / 6.0) ** 0.5)
 
 
 def test_biases_are_left_out_where_they_explain_nothing(

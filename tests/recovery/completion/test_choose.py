@@ -1,6 +1,7 @@
 """The choice between methods."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,11 +10,15 @@ from torch import Tensor
 
 from recovery_cases import draw
 from tacit.errors import InputError, Status
+from tacit.recovery.completion import choose
 from tacit.recovery.completion.candidates import (
     CONTINUATION,
     IRLS,
     RATINGS,
     SOFT_IMPUTE,
+    Candidate,
+    Outcome,
+    Rounds,
 )
 from tacit.recovery.completion.choose import complete
 from tacit.recovery.completion.penalty_path import penalty_path
@@ -73,12 +78,11 @@ def test_an_easy_case_pays_for_one_method(generator: torch.Generator) -> None:
 
 
 def test_few_entries_go_to_reweighted_least_squares(generator: torch.Generator) -> None:
-    problem = planted_completion(
-        (150, 120), 3, oversampling=2.0, condition_number=10.0, generator=generator
-    )
-    answer = run(problem, generator, rank=3)
+    problem = planted_completion((150, 120), 8, oversampling=1.8, generator=generator)
+    answer = run(problem, generator)
     assert answer.method == IRLS
     assert CONTINUATION in answer.reason
+    assert answer.fit.rank == 8
     assert error(problem, answer.fit) < 1e-6
     require_consistent(problem, answer.fit)
 
@@ -184,6 +188,95 @@ def test_a_tiny_problem_has_no_validation_entries(generator: torch.Generator) ->
     assert all(math.isnan(value) for value in answer.choices.values())
     filled = (answer.fit.left @ answer.fit.right.mH)[1, 1]
     assert float(filled) == pytest.approx(6.0, rel=1e-6)
+
+
+def made_up(method: str, misses: Tensor, overfit: float = 1.0) -> Candidate:
+    factor = torch.ones(3, 1, dtype=torch.float64)
+    return Candidate(
+        method=method,
+        misses=misses,
+        error=float(misses.square().mean().sqrt()),
+        left=factor,
+        right=factor,
+        status=Status.CONVERGED,
+        num_steps=1,
+        num_passes=1,
+        overfit=overfit,
+    )
+
+
+@pytest.mark.parametrize(("excess", "is_close"), [(0.9, True), (1.1, False)])
+def test_the_simplest_within_one_standard_error_is_taken(
+    generator: torch.Generator, excess: float, is_close: bool
+) -> None:
+    lowest = 1.0 + draw(generator, 100).abs()
+    # Squares differ by 1 +- spread at random, so one standard error is spread / 10.
+    wobble = draw(generator, 100)
+    wobble = (wobble - wobble.mean()) / wobble.std()
+    simple = (lowest.square() + 0.1 * wobble + excess * 0.01).sqrt()
+    candidates = [made_up("simple", simple), made_up("lowest", lowest)]
+    chosen, rule = choose._choose(candidates)
+    assert chosen.method == ("simple" if is_close else "lowest")
+    assert ("one standard error" in rule) == is_close
+    # What is lowest only before convergence gives way to what is close, too.
+    candidates = [made_up("lowest", lowest, overfit=1.2), made_up("other", simple)]
+    assert choose._choose(candidates)[0].method == ("other" if is_close else "lowest")
+
+
+def test_a_method_that_failed_is_named_and_not_taken(
+    generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Rounds, __: list[Candidate]) -> Outcome:
+        nothing = torch.full((10,), math.nan, dtype=torch.float64)
+        return replace(made_up("broken", nothing), status=Status.NON_FINITE)
+
+    monkeypatch.setattr(choose, "irls_candidate", fail)
+    problem = planted_completion(
+        (50, 40), 2, oversampling=4.0, noise=0.1, generator=generator
+    )
+    answer = run(problem, generator)
+    assert answer.method != "broken"
+    assert "broken failed" in answer.reason or "broken" not in answer.reason
+    require_consistent(problem, answer.fit)
+
+
+@pytest.mark.parametrize(
+    ("size", "noise", "count"), [(400, 0.0, 20), (400, 0.3, 60), (2000, 0.3, 200)]
+)
+def test_more_entries_are_asked_where_methods_are_compared(
+    generator: torch.Generator, size: int, noise: float, count: int
+) -> None:
+    problem = planted_completion(
+        (60, 50), 1, num_measurements=size, noise=noise, generator=generator
+    )
+    problem = replace(problem, noise_level=None)
+    assert f"error on {count} validation entries" in run(problem, generator).reason
+
+
+@pytest.mark.parametrize("is_symmetric", [False, True])
+@pytest.mark.parametrize("scale", [1e-50, 1.0, 1e50])
+def test_odd_problems_are_answered_with_numbers(
+    generator: torch.Generator, scale: float, is_symmetric: bool
+) -> None:
+    for size in (2, 3):
+        for part in (0.2, 0.6, 1.0):
+            matrix = scale * draw(generator, size, 1) * draw(generator, 1, size)
+            matrix = scale * matrix.sign() if is_symmetric else matrix
+            kept = torch.rand(size, size, generator=generator) < part
+            kept[0, 0] = True
+            kept = kept.triu() if is_symmetric else kept
+            rows, columns = torch.nonzero(kept, as_tuple=True)
+            problem = completion_problem(
+                rows,
+                columns,
+                matrix[rows, columns],
+                (size, size),
+                is_symmetric=is_symmetric,
+            )
+            fit = run(problem, generator).fit
+            assert fit.status is not Status.NON_FINITE
+            assert bool(torch.isfinite(fit.left).all())
+            assert bool(torch.isfinite(fit.right).all())
 
 
 def test_an_interruption_is_reported(generator: torch.Generator) -> None:

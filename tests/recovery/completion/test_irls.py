@@ -13,6 +13,7 @@ from tacit.recovery.completion.irls import (
     ReweightedState,
     relative_errors,
 )
+from tacit.recovery.completion.problem import completion_problem
 from tacit.recovery.completion.sparse_low_rank import require_entries
 from tacit.recovery.planted import planted_completion
 from tacit.recovery.problem import RecoveryProblem, hold_out
@@ -106,6 +107,30 @@ def test_large_condition_number_and_a_wide_search(generator: torch.Generator) ->
     assert problem.planted is not None
     truth = torch.linalg.svdvals(problem.planted.left @ problem.planted.right.mH)[:4]
     torch.testing.assert_close(state.singular_values[:4], truth, rtol=1e-3, atol=0.0)
+
+
+def test_a_true_gap_does_not_hide_what_is_below(generator: torch.Generator) -> None:
+    # The second singular value is a thousandth of the first.
+    problem = planted_completion(
+        (60, 50), 2, oversampling=3.0, condition_number=1000.0, generator=generator
+    )
+    state = run(problem, 4, generator).state
+    assert state.rank == 2
+    assert error(problem, state.left, state.right) < 1e-7
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-170, 1e-40, 1.0, 1e40])
+@pytest.mark.parametrize("shape", [(2, 2), (2, 3), (3, 3)])
+def test_tiny_matrices_end_with_a_status(
+    generator: torch.Generator, shape: tuple[int, int], scale: float
+) -> None:
+    rows, columns = torch.nonzero(torch.ones(shape), as_tuple=True)
+    for seen in range(1, len(rows) + 1):
+        values = scale * (1.0 + rows[:seen] + columns[:seen]).double()
+        problem = completion_problem(rows[:seen], columns[:seen], values, shape)
+        solution = run(problem, 1, generator)
+        assert solution.status is not Status.NON_FINITE
+        assert bool(torch.isfinite(solution.state.left).all())
 
 
 def test_complex_and_tall(generator: torch.Generator) -> None:

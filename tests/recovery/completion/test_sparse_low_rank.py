@@ -6,6 +6,7 @@ from torch import Tensor
 
 from recovery_cases import draw
 from tacit.errors import InputError
+from tacit.recovery.completion import sparse_low_rank as sparse_low_rank_module
 from tacit.recovery.completion.sparse_low_rank import (
     SparseLowRank,
     draw_basis,
@@ -39,14 +40,33 @@ def sparse_low_rank(
     return matrix, dense
 
 
+@pytest.mark.parametrize("largest", [0, 63])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_products_are_those_of_the_dense_matrix(
-    generator: torch.Generator, dtype: torch.dtype
+    generator: torch.Generator,
+    dtype: torch.dtype,
+    largest: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(sparse_low_rank_module, "_FORMED", largest)
     matrix, dense = sparse_low_rank(generator, dtype)
     right, left = draw(generator, 7, 3, dtype=dtype), draw(generator, 9, 3, dtype=dtype)
     torch.testing.assert_close(matrix.times(right), dense @ right)
     torch.testing.assert_close(matrix.adjoint_times(left), dense.mH @ left)
+    assert (matrix.formed is None) == (largest == 0)
+
+
+def test_a_matrix_that_is_not_finite_has_triplets_that_are_not(
+    generator: torch.Generator,
+) -> None:
+    matrix, _ = sparse_low_rank(generator, torch.complex128)
+    matrix.values[3] = torch.inf
+    basis = draw_basis(matrix.entries, 4, generator=generator)
+    left, values, right = leading_svd(matrix, basis, num_sweeps=2)
+    assert left.shape == (9, 4)
+    assert right.shape == (7, 4)
+    assert values.dtype == torch.float64
+    assert all(bool(part.isnan().all()) for part in (left, values, right))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -24,7 +24,7 @@ from tacit.recovery.completion.sparse_low_rank import require_entries, symmetric
 from tacit.recovery.descent.conjugate import ConjugateState
 from tacit.recovery.maps.entries import sampled_entries
 from tacit.recovery.problem import RecoveryProblem
-from tacit.recovery.rank_search import Fit, Search, counted, fit_factors
+from tacit.recovery.rank_search import Search, counted, fit_factors
 from tacit.recovery.spectrum import read_rank
 
 # A relative error on the validation entries that leaves no doubt.
@@ -37,6 +37,7 @@ _IRLS_STEPS = 150
 # With noise, the error rises after some five steps, and gaps were 15 at most.
 _IRLS_PATIENCE = 8
 EXACT_GAP = 25.0
+_WELL_KNOWN = 0.3  # error below which converged factors are believed
 _POLISH_PATIENCE = 10
 # Measured: at most 1.013 for matrices of low rank with noise, 1.02 and more for most
 # others, where convergence after all may end in far larger errors.
@@ -159,6 +160,11 @@ class Rounds:
     both: RecoveryProblem
     rank: int | None
 
+    @property
+    def num_entries(self) -> int:
+        """Number of entries that a pass goes over."""
+        return self.both.linear_map.num_measurements
+
 
 def judge(
     trial: RecoveryProblem, left: Tensor, right: Tensor, biases: Biases | None = None
@@ -195,7 +201,9 @@ def continuation_candidate(rounds: Rounds, _: list[Candidate]) -> Outcome:
     misses, error = judge(trial, rough.left, rough.right)
     found, overfit = rough, 1.0
     if error > EXPLAINED and rough.status not in CUT:
-        fit = _polish(search, rough)
+        patient = _stop_without_progress(_POLISH_PATIENCE, 0.999)
+        polish = replace(search, observers=(*search.observers, patient))
+        fit = fit_factors(polish, rough.left, rough.right, before=rough)
         fit_misses, fit_error = judge(trial, fit.left, fit.right)
         overfit = math.inf if math.isnan(fit_error) else fit_error / error
         if overfit <= _OVERFITS:
@@ -215,12 +223,6 @@ def continuation_candidate(rounds: Rounds, _: list[Candidate]) -> Outcome:
     )
 
 
-def _polish(search: Search, rough: Fit) -> Fit:
-    observer = _stop_without_progress(_POLISH_PATIENCE, 0.999)
-    search = replace(search, observers=(*search.observers, observer))
-    return fit_factors(search, rough.left, rough.right, before=rough)
-
-
 def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     """Try the largest rank that the entries allow, then ranks that were seen.
 
@@ -229,15 +231,15 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     other rank is tried.
     """
     problem = rounds.both
-    limit = min(
-        largest_rank(rounds.trial), *(n - 1 for n in problem.linear_map.in_shape)
-    )
+    sizes = problem.linear_map.in_shape
+    limit = min(largest_rank(rounds.trial), *(n - 1 for n in sizes))
     widths = [min(limit, rounds.rank or _WIDEST_IRLS)]
     if problem.held_out is None or problem.noise_level or widths[0] < 1:
         return None
-    if _IRLS_PASSES * widths[0] * _num_entries(rounds) > _most_work(rounds, candidates):
+    if _IRLS_PASSES * widths[0] * rounds.num_entries > _most_work(rounds, candidates):
         return LeftOut(method=IRLS, why="for its cost")
     known = min((c.error for c in candidates if not c.is_rough), default=math.inf)
+    known = known if known < _WELL_KNOWN else math.inf
     best, tried = None, set[int]()
     while widths and len(tried) < _IRLS_RUNS:
         width = widths.pop(0)
@@ -345,7 +347,7 @@ def _penalised(
         problem = without_biases(problem, biases)
         rank = None if rank is None else rank - 2
     work = _most_work(rounds, candidates)
-    columns = int(work / (_PATH_PASSES * _num_entries(rounds)))
+    columns = int(work / (_PATH_PASSES * rounds.num_entries))
     if columns < min(_FEWEST_COLUMNS, rank or _FEWEST_COLUMNS):
         return LeftOut(method=method, why="for its cost")
     if columns < min(problem.linear_map.in_shape):
@@ -384,17 +386,13 @@ def _answer_factors(
 ) -> tuple[Tensor, Tensor]:
     """Return the factors as an answer has them: one of a symmetric matrix."""
     is_finite = bool(torch.isfinite(left).all() & torch.isfinite(right).all())
-    if not (rounds.trial.is_symmetric and is_finite):
+    if not rounds.trial.is_symmetric or not is_finite:
         return left, right
     factor = symmetric_factor(left, right)
     return factor, factor
 
 
-def _num_entries(rounds: Rounds) -> int:
-    return rounds.both.measurements.shape[0]
-
-
 def _most_work(rounds: Rounds, candidates: list[Candidate]) -> float:
     """Return the work that a method may take, given what the others took."""
     spent = max((c.num_passes * c.rank for c in candidates[:1]), default=0)
-    return max(_CHEAP, _FAR_BEYOND * spent * _num_entries(rounds))
+    return max(_CHEAP, _FAR_BEYOND * spent * rounds.num_entries)
