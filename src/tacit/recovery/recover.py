@@ -12,12 +12,12 @@ from tacit.iterate import Observer
 from tacit.recovery.certify import identifiability_warnings
 from tacit.recovery.completion.choose import complete
 from tacit.recovery.held_out import held_out_error, require_factors
-from tacit.recovery.history import HistoryRecorder
+from tacit.recovery.history import History, HistoryRecorder
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.problem import RecoveryProblem, hold_out
 from tacit.recovery.rank_search import Search
 from tacit.recovery.result import RecoveryResult
-from tacit.recovery.sensing import fit_from, sense
+from tacit.recovery.sensing import Answer, fit_from, sense
 
 MAX_HELD_OUT = 10_000
 _EPS_PER_RTOL = 100.0
@@ -124,6 +124,12 @@ def recover(
         answer = sense(
             search, rank=rank, search_rank=search_rank, init_scale=init_scale
         )
+    return _result(problem, answer, recorder.history(), began)
+
+
+def _result(
+    problem: RecoveryProblem, answer: Answer, history: History, began: float
+) -> RecoveryResult:
     fit = answer.fit
     # A penalty determines the matrix also where its rank alone would not.
     is_penalised = "penalty" in answer.choices
@@ -140,7 +146,7 @@ def recover(
         num_passes=fit.num_passes,
         seconds=time.perf_counter() - began,
         choices=answer.choices,
-        history=recorder.history(),
+        history=history,
         trajectory=answer.trajectory,
     )
 
