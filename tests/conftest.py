@@ -8,8 +8,8 @@ from typing import Any
 import hypothesis
 import numpy as np
 import pytest
-import rich.style  # noqa: F401 - draws from the global stream when it is first loaded
 import torch
+from rich.style import Style
 
 from tacit.rng import make_generator
 
@@ -25,6 +25,7 @@ def pytest_configure() -> None:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("MPLBACKEND", "agg")
     torch.set_num_threads(1)
+    Style()  # Rich draws from the global stream when it is loaded: before any test
     hypothesis.settings.load_profile("tacit")
 
 

@@ -20,7 +20,7 @@ def _camera() -> Array:
 
 
 def _digits() -> Array:
-    return np.asarray(load_digits().data[:300], dtype=np.float64)
+    return np.asarray(load_digits(return_X_y=True)[0][:300], dtype=np.float64)
 
 
 def _best_soft_impute(matrix: Array, known: npt.NDArray[np.bool_]) -> float:
