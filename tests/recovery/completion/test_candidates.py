@@ -1,48 +1,33 @@
 """Every method of completion alone, as it is run before the choice."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 
+from candidate_rounds import Method, rounds
 from tacit.errors import Status
-from tacit.recovery.completion import candidates as candidates_module
 from tacit.recovery.completion.candidates import (
     EXPLAINED,
     IRLS,
-    RATINGS,
-    SOFT_IMPUTE,
     Candidate,
     LeftOut,
-    Outcome,
     Rounds,
     continuation_candidate,
     irls_candidate,
     judge,
+)
+from tacit.recovery.completion.penalised import (
     ratings_candidate,
     soft_impute_candidate,
 )
 from tacit.recovery.completion.ratings import with_biases
-from tacit.recovery.completion.sparse_low_rank import mirrored
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.planted import planted_completion
-from tacit.recovery.problem import RecoveryProblem, hold_out
-from tacit.recovery.rank_search import Search
-
-Method = Callable[[Rounds, list[Candidate]], Outcome]
+from tacit.recovery.problem import RecoveryProblem
 
 
 def draw(generator: torch.Generator, like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=generator, dtype=like.dtype)
-
-
-def rounds(
-    problem: RecoveryProblem, generator: torch.Generator, rank: int | None = None
-) -> Rounds:
-    trial = hold_out(problem, 0.1, generator=generator)
-    search = Search(problem=problem, generator=generator)
-    return Rounds(search=search, trial=trial, both=mirrored(trial), rank=rank)
 
 
 def measured_error(given: Rounds, candidate: Candidate) -> float:
@@ -110,45 +95,6 @@ def test_irls_interpolates_noise_and_does_not_count(generator: torch.Generator) 
     assert outcome.num_passes > outcome.num_steps > 0
 
 
-@pytest.mark.parametrize(
-    ("method", "name"),
-    [
-        (irls_candidate, IRLS),
-        (soft_impute_candidate, SOFT_IMPUTE),
-        (ratings_candidate, RATINGS),
-    ],
-)
-def test_what_costs_far_more_than_the_first_is_left_out(
-    generator: torch.Generator,
-    method: Method,
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    problem = planted_completion(
-        (40, 30), 2, oversampling=4.0, noise=0.1, generator=generator
-    )
-    shifted = RecoveryProblem(
-        linear_map=problem.linear_map, measurements=problem.measurements + 0.1
-    )
-    given = rounds(shifted, generator)
-    first = continuation_candidate(given, [])
-    assert isinstance(first, Candidate)
-    monkeypatch.setattr(candidates_module, "_CHEAP", 0.0)
-    monkeypatch.setattr(candidates_module, "_FAR_BEYOND", 0.01)
-    monkeypatch.setattr(candidates_module, "_BIASES_FAR", 100.0)
-    outcome = method(given, [first])
-    assert isinstance(outcome, LeftOut)
-    assert (outcome.method, outcome.why) == (name, "for its cost")
-    # With more to spend, soft-impute gets as many columns as that pays for.
-    monkeypatch.setattr(
-        candidates_module, "_CHEAP", 200.0 * 7 * len(shifted.measurements)
-    )
-    limited = soft_impute_candidate(given, [first])
-    assert isinstance(limited, Candidate)
-    assert limited.choices["largest_rank"] == 7.0
-    assert limited.rank <= 7
-
-
 def test_zeros_are_missed_relative_to_the_fitted_entries() -> None:
     rows, columns = torch.nonzero(torch.ones(3, 2), as_tuple=True)
     values = torch.tensor([3.0, 0.0, 0.0, 0.0, 4.0, 0.0], dtype=torch.float64)
@@ -163,22 +109,3 @@ def test_zeros_are_missed_relative_to_the_fitted_entries() -> None:
     assert misses.tolist() == [1.0, 1.0, 1.0, 1.0]
     # Four misses of 1 to four entries of the mean square 25 / 6.
     assert error == pytest.approx(2.0 / (4.0 * 25.0 / 6.0) ** 0.5)
-
-
-def test_biases_are_left_out_where_they_explain_nothing(
-    generator: torch.Generator,
-) -> None:
-    problem = planted_completion((40, 30), 2, oversampling=3.0, generator=generator)
-    assert ratings_candidate(rounds(problem, generator), []) is None
-
-
-def test_biases_need_two_columns_besides_one(generator: torch.Generator) -> None:
-    problem = planted_completion((40, 30), 2, oversampling=3.0, generator=generator)
-    assert ratings_candidate(rounds(problem, generator, rank=2), []) is None
-
-
-def test_symmetric_matrices_have_no_biases(generator: torch.Generator) -> None:
-    problem = planted_completion(
-        (30, 30), 1, oversampling=3.0, is_symmetric=True, generator=generator
-    )
-    assert ratings_candidate(rounds(problem, generator), []) is None

@@ -14,13 +14,15 @@ from tacit.recovery.completion import choose
 from tacit.recovery.completion.candidates import (
     CONTINUATION,
     IRLS,
-    RATINGS,
-    SOFT_IMPUTE,
     Candidate,
     Outcome,
     Rounds,
 )
 from tacit.recovery.completion.choose import complete
+from tacit.recovery.completion.penalised import (
+    RATINGS,
+    SOFT_IMPUTE,
+)
 from tacit.recovery.completion.penalty_path import penalty_path
 from tacit.recovery.completion.problem import completion_problem
 from tacit.recovery.completion.soft_impute import SoftImputeState

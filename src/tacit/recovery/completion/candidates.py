@@ -12,14 +12,12 @@ from tacit.iterate import Observer, iterate
 from tacit.recovery.completion.irls import (
     ReweightedLeastSquares,
     ReweightedState,
-    relative_errors,
 )
-from tacit.recovery.completion.penalty_path import penalty_path
 from tacit.recovery.completion.rank_continuation import (
     largest_rank,
     rank_continuation,
 )
-from tacit.recovery.completion.ratings import Biases, choose_biases, without_biases
+from tacit.recovery.completion.ratings import Biases
 from tacit.recovery.completion.sparse_low_rank import require_entries, symmetric_factor
 from tacit.recovery.descent.conjugate import ConjugateState
 from tacit.recovery.maps.entries import sampled_entries
@@ -43,22 +41,15 @@ _POLISH_PATIENCE = 10
 # others, where convergence after all may end in far larger errors.
 _OVERFITS = 1.015
 CUT = (Status.INTERRUPTED, Status.NON_FINITE)
-_BIASES_HELP = 0.95  # relative error that biases alone must reach
-_BIASES_FAR = 2.0  # times the best error so far: then nothing more is made of them
-_SOFT_STEPS = 200  # at each penalty
 
 # Work is counted in entries x columns x passes over the entries; about 7e8 a second on
 # one core. What costs less than _CHEAP or a few times the rank continuation is run.
 _CHEAP = 3e10
 _FAR_BEYOND = 5.0
 _IRLS_PASSES = 500  # of the first run, in the number of its columns
-_PATH_PASSES = 200  # of a path of penalties, in the rank at its end
-_FEWEST_COLUMNS = 5
 
 CONTINUATION = "rank continuation, conjugate gradients"
 IRLS = "iteratively reweighted least squares"
-SOFT_IMPUTE = "soft-impute"
-RATINGS = "row and column biases, soft-impute"
 
 
 @final
@@ -236,7 +227,7 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     widths = [min(limit, rounds.rank or _WIDEST_IRLS)]
     if problem.held_out is None or problem.noise_level or widths[0] < 1:
         return None
-    if _IRLS_PASSES * widths[0] * rounds.num_entries > _most_work(rounds, candidates):
+    if _IRLS_PASSES * widths[0] * rounds.num_entries > most_work(rounds, candidates):
         return LeftOut(method=IRLS, why="for its cost")
     known = min((c.error for c in candidates if not c.is_rough), default=math.inf)
     known = known if known < _WELL_KNOWN else math.inf
@@ -282,7 +273,7 @@ def _irls_once(
         observers=(*search.observers, observer),
     )
     state = solution.state
-    left, right = _answer_factors(rounds, state.left, state.right)
+    left, right = answer_factors(rounds, state.left, state.right)
     misses, error = judge(rounds.trial, left, right)
     gap = 0, 1.0
     if bool(torch.isfinite(state.singular_values).all()):
@@ -315,73 +306,7 @@ def _stop_without_progress(patience: int, factor: float) -> Observer:
     return observe
 
 
-def soft_impute_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
-    """Choose a penalty on the nuclear norm; needs validation entries."""
-    if rounds.both.held_out is None:
-        return None
-    return _penalised(rounds, SOFT_IMPUTE, candidates, None)
-
-
-def ratings_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
-    """Do so for what biases leave, where biases alone explain something."""
-    search, problem = rounds.search, rounds.both
-    is_too_narrow = rounds.rank is not None and rounds.rank < 3
-    if search.problem.is_symmetric or problem.held_out is None or is_too_narrow:
-        return None
-    search.announce("biases")
-    biases = choose_biases(problem)
-    left_over = without_biases(problem, biases).measurements
-    relative = relative_errors(problem, -left_over)[1]
-    best = min((c.error for c in candidates), default=math.inf)
-    if not relative <= min(_BIASES_HELP, _BIASES_FAR * best):
-        return None
-    return _penalised(rounds, RATINGS, candidates, biases)
-
-
-def _penalised(
-    rounds: Rounds, method: str, candidates: list[Candidate], biases: Biases | None
-) -> Outcome:
-    """Choose a penalty, after taking biases away if there are any."""
-    problem, rank = rounds.both, rounds.rank
-    if biases is not None:
-        problem = without_biases(problem, biases)
-        rank = None if rank is None else rank - 2
-    work = _most_work(rounds, candidates)
-    columns = int(work / (_PATH_PASSES * rounds.num_entries))
-    if columns < min(_FEWEST_COLUMNS, rank or _FEWEST_COLUMNS):
-        return LeftOut(method=method, why="for its cost")
-    if columns < min(problem.linear_map.in_shape):
-        rank = min(columns, rank or columns)
-    rounds.search.announce(method)
-    path = penalty_path(
-        problem,
-        generator=rounds.search.generator,
-        max_rank=rank,
-        max_steps=_SOFT_STEPS,
-        observers=rounds.search.observers,
-    )
-    choices = {"penalty": path.penalty}
-    if rank is not None:
-        choices["largest_rank"] = float(rank)
-    if biases is not None:
-        choices["shrinkage"] = biases.shrinkage
-    left, right = _answer_factors(rounds, path.best.left, path.best.right)
-    misses, error = judge(rounds.trial, left, right, biases)
-    return Candidate(
-        method=method,
-        misses=misses,
-        error=error,
-        left=left,
-        right=right,
-        status=path.status,
-        num_steps=path.num_steps,
-        num_passes=path.num_passes,
-        choices=choices,
-        biases=biases,
-    )
-
-
-def _answer_factors(
+def answer_factors(
     rounds: Rounds, left: Tensor, right: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the factors as an answer has them: one of a symmetric matrix."""
@@ -392,7 +317,7 @@ def _answer_factors(
     return factor, factor
 
 
-def _most_work(rounds: Rounds, candidates: list[Candidate]) -> float:
+def most_work(rounds: Rounds, candidates: list[Candidate]) -> float:
     """Return the work that a method may take, given what the others took."""
     spent = max((c.num_passes * c.rank for c in candidates[:1]), default=0)
     return max(_CHEAP, _FAR_BEYOND * spent * rounds.num_entries)

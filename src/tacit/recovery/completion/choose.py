@@ -19,10 +19,12 @@ from tacit.recovery.completion.candidates import (
     Rounds,
     continuation_candidate,
     irls_candidate,
+)
+from tacit.recovery.completion.irls import relative_errors
+from tacit.recovery.completion.penalised import (
     ratings_candidate,
     soft_impute_candidate,
 )
-from tacit.recovery.completion.irls import relative_errors
 from tacit.recovery.completion.rank_continuation import largest_rank
 from tacit.recovery.completion.ratings import (
     fit_biases,
