@@ -70,7 +70,8 @@ def test_a_method_that_costs_more_than_foreseen_is_given_up(
         (40, 30), 2, oversampling=4.0, noise=0.1, generator=generator
     )
     given = rounds(replace(problem, noise_level=None), generator)
-    monkeypatch.setattr(penalised_module, "_OVERDRAFT", 1e-6)
+    monkeypatch.setattr(penalised_module, "_PATH_PASSES", 1e-3)
+    monkeypatch.setattr(candidates_module, "_CHEAP", 1e4)
     outcome = soft_impute_candidate(given, [])
     assert isinstance(outcome, LeftOut)
     assert (outcome.method, outcome.why) == (SOFT_IMPUTE, "for its cost")

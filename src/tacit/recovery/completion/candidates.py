@@ -21,12 +21,13 @@ from tacit.recovery.completion.ratings import Biases
 from tacit.recovery.completion.sparse_low_rank import require_entries, symmetric_factor
 from tacit.recovery.descent.conjugate import ConjugateState
 from tacit.recovery.maps.entries import sampled_entries
-from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.problem import RecoveryProblem, widest_rank
 from tacit.recovery.rank_search import Search, counted, fit_factors
-from tacit.recovery.spectrum import read_rank
+from tacit.recovery.spectrum import read_rank, truncate
 
 # A relative error on the validation entries that leaves no doubt.
 EXPLAINED = 1e-4
+_HOPEFUL_PART = 0.7  # unknowns to entries: with more no method is known to succeed
 _WIDEST_IRLS = 30  # columns; beyond, soft-impute is the cheaper way
 _IRLS_RUNS = 5  # at different ranks
 _IRLS_STEPS = 150
@@ -35,6 +36,7 @@ _IRLS_STEPS = 150
 # With noise, the error rises after some five steps, and gaps were 15 at most.
 _IRLS_PATIENCE = 8
 EXACT_GAP = 25.0
+_LASTING_GAP = 100.0
 _WELL_KNOWN = 0.3  # error below which converged factors are believed
 _POLISH_PATIENCE = 10
 # Measured: at most 1.013 for matrices of low rank with noise, 1.02 and more for most
@@ -224,7 +226,8 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
     problem = rounds.both
     sizes = problem.linear_map.in_shape
     limit = min(largest_rank(rounds.trial), *(n - 1 for n in sizes))
-    widths = [min(limit, rounds.rank or _WIDEST_IRLS)]
+    hopeful = max(1, widest_rank(rounds.trial, _HOPEFUL_PART))
+    widths = [min(limit, rounds.rank or min(hopeful, _WIDEST_IRLS))]
     if problem.held_out is None or problem.noise_level or widths[0] < 1:
         return None
     if _IRLS_PASSES * widths[0] * rounds.num_entries > most_work(rounds, candidates):
@@ -238,6 +241,8 @@ def irls_candidate(rounds: Rounds, candidates: list[Candidate]) -> Outcome:
             continue
         tried.add(width)
         candidate, (seen, gap) = _irls_once(rounds, width, best)
+        if gap >= EXACT_GAP and seen < width:
+            candidate = _polished(rounds, candidate, seen)
         best = candidate if best is None or candidate.error < best.error else best
         best = replace(
             best, num_steps=candidate.num_steps, num_passes=candidate.num_passes
@@ -270,7 +275,7 @@ def _irls_once(
         ReweightedLeastSquares(search_rank=width, rtol=search.rtol),
         search.generator,
         max_steps=_IRLS_STEPS,
-        observers=(*search.observers, observer),
+        observers=(*search.observers, observer, _stop_at_lasting_gap(width)),
     )
     state = solution.state
     left, right = answer_factors(rounds, state.left, state.right)
@@ -290,6 +295,47 @@ def _irls_once(
         choices={"search_rank": float(width), "gap": gap[1]},
     )
     return candidate, gap
+
+
+def _polished(rounds: Rounds, candidate: Candidate, rank: int) -> Candidate:
+    """Return conjugate gradients from the part above a gap, if that predicts better."""
+    search = replace(rounds.search, problem=rounds.trial)
+    start = truncate(candidate.left, candidate.right, rank)
+    fit = fit_factors(search, *start, is_rough=True)
+    misses, error = judge(rounds.trial, fit.left, fit.right)
+    counts = {
+        "num_steps": candidate.num_steps + fit.num_steps,
+        "num_passes": candidate.num_passes + fit.num_passes,
+    }
+    if not error < candidate.error:
+        return replace(candidate, **counts)
+    return replace(
+        candidate,
+        misses=misses,
+        error=error,
+        left=fit.left,
+        right=fit.right,
+        status=fit.status,
+        **counts,
+    )
+
+
+def _stop_at_lasting_gap(width: int, patience: int = 4) -> Observer:
+    """End a run whose spectrum shows one smaller rank for some steps.
+
+    Conjugate gradients at that rank converge faster than weights do.
+    """
+    seen, age = 0, 0
+
+    def observe(_: int, state: ReweightedState) -> Status | None:
+        nonlocal seen, age
+        rank, gap = read_rank(state.singular_values[: width + 1])
+        is_clear = gap >= _LASTING_GAP and rank < width
+        age = age + 1 if is_clear and rank == seen else int(is_clear)
+        seen = rank
+        return Status.STALLED if age >= patience else None
+
+    return observe
 
 
 def _stop_without_progress(patience: int, factor: float) -> Observer:

@@ -23,7 +23,6 @@ _BIASES_FAR = 2.0  # times the best error so far: then nothing more is made of t
 _SOFT_STEPS = 200  # at each penalty
 _PATH_PASSES = 1000  # of a path of penalties, in the rank at its end
 _FEWEST_COLUMNS = 5
-_OVERDRAFT = 3.0  # times the work foreseen: then a method is given up
 SOFT_IMPUTE = "soft-impute"
 RATINGS = "row and column biases, soft-impute"
 
@@ -66,7 +65,7 @@ def _penalised(
     if columns < min(problem.linear_map.in_shape):
         rank = min(columns, rank or columns)
     rounds.search.announce(method)
-    meter = _Meter(num_entries=rounds.num_entries, most=_OVERDRAFT * work)
+    meter = _Meter(num_entries=rounds.num_entries, most=work)
     path = penalty_path(
         problem,
         generator=rounds.search.generator,
