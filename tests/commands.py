@@ -93,3 +93,16 @@ def strict_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{name} is no JSON")
 
     return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def read_terminal(descriptor: int) -> str:
+    """Return all that a program shows on a pseudo-terminal, once it has ended."""
+    parts: list[bytes] = []
+    while True:
+        try:
+            part = os.read(descriptor, 4096)
+        except OSError:  # how Linux says that the other end of a terminal is closed
+            part = b""
+        if not part:
+            return b"".join(parts).decode()
+        parts.append(part)

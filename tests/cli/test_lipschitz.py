@@ -19,6 +19,7 @@ from commands import (
     call,
     dense_model,
     files_in,
+    read_terminal,
     strict_json,
 )
 from onnx_models import model, numbers, save
@@ -269,18 +270,6 @@ def test_a_constant_network_is_answered(capsys: Capture, tmp_path: Path) -> None
 # A person who watches, and one who stops it
 
 
-def _read_all(descriptor: int) -> str:
-    parts: list[bytes] = []
-    while True:
-        try:
-            part = os.read(descriptor, 4096)
-        except OSError:  # how Linux says that the other end of a terminal is closed
-            part = b""
-        if not part:
-            return b"".join(parts).decode()
-        parts.append(part)
-
-
 def test_progress_is_shown_to_a_person_and_results_only_to_a_pipe(
     linear: Path,
 ) -> None:
@@ -293,7 +282,7 @@ def test_progress_is_shown_to_a_person_and_results_only_to_a_pipe(
         env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "ascii"},
     ) as process:
         os.close(theirs)
-        shown = _read_all(ours)
+        shown = read_terminal(ours)
         out, _ = process.communicate()
     os.close(ours)
     assert process.returncode == 0

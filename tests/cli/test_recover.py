@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from commands import SCRIPT, Outcome, call, files_in, strict_json
+from commands import SCRIPT, Outcome, call, files_in, read_terminal, strict_json
 from tacit.recovery.readers.read import read_entries
 
 Capture = pytest.CaptureFixture[str]
@@ -229,18 +229,6 @@ def test_a_seed_gives_the_same_numbers_again(capsys: Capture, ratings: Path) -> 
 # A person who watches, and one who stops it
 
 
-def _read_all(descriptor: int) -> str:
-    parts: list[bytes] = []
-    while True:
-        try:
-            part = os.read(descriptor, 4096)
-        except OSError:  # how Linux says that the other end of a terminal is closed
-            part = b""
-        if not part:
-            return b"".join(parts).decode()
-        parts.append(part)
-
-
 def test_progress_is_shown_to_a_person_and_results_only_to_a_pipe(
     ratings: Path,
 ) -> None:
@@ -253,7 +241,7 @@ def test_progress_is_shown_to_a_person_and_results_only_to_a_pipe(
         env=os.environ | {"TERM": "xterm", "PYTHONIOENCODING": "ascii"},
     ) as process:
         os.close(theirs)
-        shown = _read_all(ours)
+        shown = read_terminal(ours)
         out, _ = process.communicate()
     os.close(ours)
     assert process.returncode == 0

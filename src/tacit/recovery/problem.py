@@ -135,6 +135,37 @@ class RecoveryProblem:
         return (self.weights == 0.0).nonzero()[:, 0]
 
 
+def squares_and_errors(
+    problem: RecoveryProblem, residual: Tensor
+) -> tuple[float, float, float]:
+    r"""Return :math:`\sum_i w_i |r_i|^2` and the relative errors of a residual.
+
+    Parameters
+    ----------
+    problem : RecoveryProblem
+        Without a batch.
+    residual : Tensor, shape (num_measurements,)
+        r.
+
+    Returns
+    -------
+    squares : float
+    train_error, held_out_error : float
+        :math:`\|r\| / \|y\|` over the measurements fitted (:math:`\|r\|` if those are
+        zero), and over those held out (NaN if there are none, or they are zero).
+    """
+    squares, held = problem.sums_of_squares(residual).tolist()
+    size, held_size = problem.squared_sizes.tolist()
+    train_error = math.sqrt(squares / size) if size > 0.0 else math.sqrt(squares)
+    held_out_error = math.sqrt(held / held_size) if held_size > 0.0 else math.nan
+    return squares, train_error, held_out_error
+
+
+def relative_errors(problem: RecoveryProblem, residual: Tensor) -> tuple[float, float]:
+    """Return the train error and the held-out error of a residual."""
+    return squares_and_errors(problem, residual)[1:]
+
+
 def inner(first: Tensor, second: Tensor) -> Tensor:
     """Return the real part of the inner product of vectors, batch dimensions first."""
     if first.dim() == 1:  # several times faster than the general way

@@ -12,7 +12,7 @@ from tacit.errors import Status
 from tacit.iterate import Observer, iterate
 from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
 from tacit.recovery.descent.conjugate import ConjugateGradients, ConjugateState
-from tacit.recovery.problem import RecoveryProblem, num_unknowns
+from tacit.recovery.problem import RecoveryProblem, num_unknowns, relative_errors
 from tacit.recovery.spectrum import factor_spectrum, read_rank, truncate
 
 # A smaller validation part says less than the fitted measurements do: its error would
@@ -195,13 +195,8 @@ def validation_error(search: Search, residual: Tensor) -> float:
 
 def judged(problem: RecoveryProblem, fit: Fit) -> Fit:
     """Return a fit with its errors over what another problem fits and holds out."""
-    squares, held = problem.sums_of_squares(fit.residual).tolist()
-    size, held_size = problem.squared_sizes.tolist()
-    return replace(
-        fit,
-        train_error=math.sqrt(squares / size) if size > 0.0 else math.sqrt(squares),
-        held_out_error=math.sqrt(held / held_size) if held_size > 0.0 else math.nan,
-    )
+    train_error, held_out_error = relative_errors(problem, fit.residual)
+    return replace(fit, train_error=train_error, held_out_error=held_out_error)
 
 
 def drop_negligible(fit: Fit) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,11 @@ from tacit.recovery.completion import irls
 from tacit.recovery.completion.irls import (
     ReweightedLeastSquares,
     ReweightedState,
-    relative_errors,
 )
 from tacit.recovery.completion.problem import completion_problem
 from tacit.recovery.completion.sparse_low_rank import require_entries
 from tacit.recovery.planted import planted_completion
-from tacit.recovery.problem import RecoveryProblem, hold_out
+from tacit.recovery.problem import RecoveryProblem, hold_out, relative_errors
 
 
 def error(problem: RecoveryProblem, left: Tensor, right: Tensor) -> float:

@@ -20,7 +20,6 @@ from tacit.recovery.completion.candidates import (
     continuation_candidate,
     irls_candidate,
 )
-from tacit.recovery.completion.irls import relative_errors
 from tacit.recovery.completion.penalised import (
     ratings_candidate,
     soft_impute_candidate,
@@ -38,7 +37,7 @@ from tacit.recovery.completion.sparse_low_rank import (
     require_entries,
     symmetric_factor,
 )
-from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.problem import RecoveryProblem, relative_errors
 from tacit.recovery.rank_search import Fit, Search, counted, fit_factors
 from tacit.recovery.sensing import Answer
 from tacit.recovery.spectrum import factor_spectrum, read_rank, truncate

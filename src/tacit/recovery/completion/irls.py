@@ -20,7 +20,7 @@ from tacit.recovery.completion.sparse_low_rank import (
     require_entries,
 )
 from tacit.recovery.maps.entries import EntriesMap
-from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.problem import RecoveryProblem, relative_errors
 
 _EXTRA = 5  # columns besides those asked for: they make the last ones accurate
 _FIRST_SWEEPS = 4
@@ -262,18 +262,6 @@ def _truncated(
     left, right = u[:, :rank] * values[:rank], v[:, :rank].contiguous()
     residual = problem.linear_map.apply_factors(left, right) - problem.measurements
     return left, right, residual
-
-
-def relative_errors(problem: RecoveryProblem, residual: Tensor) -> tuple[float, float]:
-    """Return ``|r| / |y|`` over the entries fitted and over those held out, or NaN."""
-    squares = torch.stack([residual, problem.measurements]).abs().square()
-    weights = problem.weights
-    parts = torch.stack(
-        [(squares * weights).sum(-1), (squares * (1 - weights)).sum(-1)]
-    )
-    (train, size), (held, held_size) = parts.sqrt().tolist()
-    held_out = held / held_size if held_size > 0.0 else math.nan
-    return train / size if size > 0.0 else train, held_out
 
 
 def _gap(values: Tensor, gap: float) -> int | None:

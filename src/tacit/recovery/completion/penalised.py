@@ -13,10 +13,10 @@ from tacit.recovery.completion.candidates import (
     judge,
     most_work,
 )
-from tacit.recovery.completion.irls import relative_errors
 from tacit.recovery.completion.penalty_path import penalty_path
 from tacit.recovery.completion.ratings import Biases, choose_biases, without_biases
 from tacit.recovery.completion.soft_impute import SoftImputeState
+from tacit.recovery.problem import relative_errors
 
 _BIASES_HELP = 0.95  # relative error that biases alone must reach
 _BIASES_FAR = 2.0  # times the best error so far: then nothing more is made of them

@@ -11,14 +11,13 @@ from torch import Tensor
 from tacit.errors import InputError, Status
 from tacit.iterate import AbstractSolver, Observer, Solution, iterate
 from tacit.recovery.back_projection import leading_triplets
-from tacit.recovery.completion.irls import relative_errors
 from tacit.recovery.completion.sparse_low_rank import (
     SparseLowRank,
     draw_basis,
     leading_svd,
     require_entries,
 )
-from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.problem import RecoveryProblem, relative_errors
 
 _EXTRA = 5  # columns besides the rank: they make the last singular values accurate
 _FIRST_SWEEPS = 4

@@ -18,7 +18,11 @@ from tacit.iterate import AbstractSolver
 from tacit.recovery.descent.line_search import best_step, quartic_coefficients
 from tacit.recovery.maps.residual import line_terms
 from tacit.recovery.maps.stored import StoredMap
-from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.problem import (
+    RecoveryProblem,
+    relative_errors,
+    squares_and_errors,
+)
 
 _Pair = tuple[Tensor, Tensor]  # of left and right; one tensor twice if symmetric
 
@@ -148,7 +152,7 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         if gradient is not None and adjoints is not None:
             gradient = gradient + s * (adjoints[0] + s * adjoints[1])
         point = _Point(left=left, right=right, residual=residual, gradient=gradient)
-        if _errors(problem, residual)[1] > _REFRESH * state.refreshed_at:
+        if relative_errors(problem, residual)[0] > _REFRESH * state.refreshed_at:
             return self._arrive(problem, state, point, s, state.num_passes + 1)
         point = _measure(problem, left, right)
         return self._arrive(problem, state, point, s, state.num_passes + 2)
@@ -167,7 +171,10 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         num_passes: int,
     ) -> ConjugateState:
         """Return the state at a point, with the direction to go from there."""
-        value, train_error, held_out_error = _errors(problem, point.residual)
+        squares, train_error, held_out_error = squares_and_errors(
+            problem, point.residual
+        )
+        value = squares / 2.0
         products = _products(problem, point)
         scaled = self._precondition(products, point, train_error)
         slope = _inner(products, scaled)
@@ -294,12 +301,3 @@ def _direction(
 def _inner(first: _Pair, second: _Pair) -> float:
     total = (first[0].conj() * second[0]).real.sum()
     return float(total + (first[1].conj() * second[1]).real.sum())
-
-
-def _errors(problem: RecoveryProblem, residual: Tensor) -> tuple[float, float, float]:
-    """Return the loss, and the errors over the fitted and the held-out measurements."""
-    squares, held = problem.sums_of_squares(residual).tolist()
-    size, held_size = problem.squared_sizes.tolist()
-    train_error = math.sqrt(squares / size) if size > 0.0 else math.sqrt(squares)
-    held_out_error = math.sqrt(held / held_size) if held_size > 0.0 else math.nan
-    return squares / 2.0, train_error, held_out_error
