@@ -29,6 +29,7 @@ _Pair = tuple[Tensor, Tensor]  # of left and right; one tensor twice if symmetri
 # The residual is computed anew once it has fallen by this factor: what rounding left
 # from larger residuals would else be seen.
 _REFRESH = 1e-5
+_LEAST_DECREASE = 4.0 * torch.finfo(torch.float64).eps
 
 
 @final
@@ -43,7 +44,7 @@ class ConjugateState:
     residual : Tensor, shape (num_measurements,)
         :math:`\mathcal{A}(L R^H) - y`, held-out measurements included.
     value : float
-        :math:`\frac12 \sum_i w_i |r_i|^2`.
+        :math:`\frac12 \sum_i w_i |r_i|^2`, and the penalty if there is one.
     train_error : float
         :math:`\|r\| / \|y\|` over the fitted measurements.
     held_out_error : float
@@ -79,6 +80,10 @@ class ConjugateState:
 class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     r"""Minimise :math:`\frac12 \sum_i w_i |\mathcal{A}(L R^H)_i - y_i|^2`.
 
+    With a penalty, :math:`\frac{\lambda}{2} (\|L\|_F^2 + \|R\|_F^2)` is added, which
+    is :math:`\lambda \|X\|_*` at balanced factors: then any number of columns beyond the
+    rank of the minimiser leads to it, and superfluous ones vanish.
+
     Nonlinear conjugate gradients (Polak and Ribiere, restarted when they point uphill)
     in the metric of ScaledGD: the gradient :math:`(G R, G^H L)` with
     :math:`G = \mathcal{A}^*(w \circ r)` becomes
@@ -97,7 +102,9 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     damping : float
         :math:`\delta = \text{damping} \cdot \|X\|_F \cdot` train error, besides a
         rounding-level amount: with more columns than the rank the metric would blow
-        up noise.
+        up noise. With a penalty, delta is the penalty.
+    penalty : float
+        :math:`\lambda`, at least 0, in the unit of :math:`\|\mathcal{A}^*(y)\|_2`.
 
     Notes
     -----
@@ -110,7 +117,9 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     ----------
     Tong, Ma and Chi (2021), Accelerating ill-conditioned low-rank matrix estimation via
     scaled gradient descent (the metric). Mishra and Sepulchre (2014), R3MC (conjugate
-    gradients in it for completion). The single pass with carried gradients is ours.
+    gradients in it for completion). Srebro, Rennie and Jaakkola (2004), Maximum-margin
+    matrix factorization (the penalty on factors). The single pass with carried
+    gradients, and the penalty as damping, are ours.
 
     Examples
     --------
@@ -130,9 +139,10 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     rtol: float = 1e-9
     decrement_rtol: float = 1e-12
     damping: float = 0.1
+    penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("rtol", "decrement_rtol", "damping"):
+        for name in ("rtol", "decrement_rtol", "damping", "penalty"):
             value = getattr(self, name)
             if not 0.0 <= value < math.inf:
                 raise InputError(f"{name} must be a number of at least 0; got {value}")
@@ -144,7 +154,10 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
 
     def step(self, problem: RecoveryProblem, state: ConjugateState) -> ConjugateState:
         terms, adjoints = _line_terms(problem, state)
-        s = best_step(quartic_coefficients(state.residual, *terms, problem.weights))
+        quartic = quartic_coefficients(state.residual, *terms, problem.weights)
+        if self.penalty > 0.0:
+            quartic = self._add_penalty(quartic, state)
+        s = best_step(quartic)
         left = state.left + s * state.direction[0]
         right = left if problem.is_symmetric else state.right + s * state.direction[1]
         residual = state.residual + s * (terms[0] + s * terms[1])
@@ -176,9 +189,15 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         )
         value = squares / 2.0
         products = _products(problem, point)
+        if self.penalty > 0.0:
+            factors = point.left, point.right
+            value += self.penalty / 2.0 * _inner(factors, factors)
+            products = _plus(products, self.penalty, factors)
         scaled = self._precondition(products, point, train_error)
         slope = _inner(products, scaled)
-        is_stalled = before is not None and value >= before.value * (1.0 - 1e-12)
+        # A penalised loss stays positive, and its last digits are of use.
+        least = 1e-12 if self.penalty == 0.0 else _LEAST_DECREASE
+        is_stalled = before is not None and value >= before.value * (1.0 - least)
         return ConjugateState(
             left=point.left,
             right=point.right,
@@ -198,6 +217,15 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             direction=_direction(products, scaled, slope, before),
         )
 
+    def _add_penalty(
+        self, quartic: tuple[float, ...], state: ConjugateState
+    ) -> tuple[float, ...]:
+        """Add the penalty along the direction to twice the loss along it."""
+        c0, c1, c2, c3, c4 = quartic
+        factors, direction = (state.left, state.right), state.direction
+        slope, curvature = _inner(factors, direction), _inner(direction, direction)
+        return c0, c1 + 2.0 * self.penalty * slope, c2 + self.penalty * curvature, c3, c4
+
     def _precondition(
         self, products: _Pair, point: "_Point", train_error: float
     ) -> _Pair:
@@ -212,10 +240,12 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     def _divide(self, product: Tensor, other: Tensor, train_error: float) -> Tensor:
         r"""Return :math:`P (F^H F + \delta I)^{-1}` for the other factor F."""
         gram = other.mH @ other
-        size = float(gram.diagonal().real.sum())
-        floor = 10.0 * torch.finfo(gram.dtype).eps
-        # A vanishing factor gets the plain gradient.
-        shift = (self.damping * train_error + floor) * size or 1.0
+        shift = self.penalty
+        if shift == 0.0:
+            size = float(gram.diagonal().real.sum())
+            floor = 10.0 * torch.finfo(gram.dtype).eps
+            # A vanishing factor gets the plain gradient.
+            shift = (self.damping * train_error + floor) * size or 1.0
         gram.diagonal().add_(shift)
         return torch.linalg.solve(gram, product, left=False)
 
@@ -296,6 +326,12 @@ def _direction(
     )
     is_uphill = _inner(products, (first, second)) >= 0.0
     return downhill if is_uphill else (first, second)
+
+
+def _plus(first: _Pair, scale: float, second: _Pair) -> _Pair:
+    """Return ``first + scale * second``; one tensor twice stays one."""
+    left = first[0] + scale * second[0]
+    return left, left if first[0] is first[1] else first[1] + scale * second[1]
 
 
 def _inner(first: _Pair, second: _Pair) -> float:

@@ -1,0 +1,1 @@
+"""Two signals from their convolution: blind deconvolution and demixing."""

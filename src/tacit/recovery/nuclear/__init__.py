@@ -1,0 +1,1 @@
+"""Nuclear norm minimisation, by two routes, with a duality gap beside the answer."""

@@ -1,0 +1,356 @@
+r"""The programme on factors: the penalised form with the right multiplier.
+
+For :math:`\tau > 0` a minimiser of the constraint form is one of the penalised form
+with one penalty, the one at which the residual has length tau. For :math:`\tau = 0` the
+multiplier is a vector: adding the residual back to the measurements is the method of
+multipliers. The penalty then stays where it is, so nothing runs away.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.errors import Status
+from tacit.iterate import iterate
+from tacit.recovery.descent.conjugate import ConjugateGradients
+from tacit.recovery.nuclear.dual import least_squares_dual
+from tacit.recovery.nuclear.penalised import (
+    Fit,
+    Search,
+    first_fit,
+    improve,
+    leading_part,
+    size_of,
+)
+from tacit.recovery.nuclear.program import NuclearProgram
+from tacit.recovery.problem import RecoveryProblem, num_unknowns
+from tacit.recovery.spectrum import factor_spectrum, truncate
+
+_FIRST_WIDTH = 8
+_MOST_ROUNDS = 60
+_FIRST_DECREMENT, _LAST_DECREMENT = 1e-3, 1e-15
+# The length of the residual goes like this power of the penalty, to begin with.
+_FIRST_POWER, _LEAST_POWER = 0.5, 0.25
+_FAR_APART = 5.0  # times the error of a fit: penalties that show the power
+_MOST_SLACK = 1e-3
+_GAP_PER_ROOT = 3.0
+# For exact measurements: the penalty as a part of the back-projection's norm. Large
+# enough that few columns are needed, small enough that few rounds are.
+_PART_OF_NORM = 0.1
+_LEAST_PART = 1e-4
+_SLOW = 0.25
+_NEAR = 0.5  # infeasibility at which the last step is tried
+_NEGLIGIBLE = 0.01  # of the infeasibility: singular values that come from it
+_EXACT = 1e-10
+_MOST_UNKNOWNS = 0.9
+_ROUNDING = 3e-14
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FactoredSolution:
+    r"""Factors and a dual vector.
+
+    Parameters
+    ----------
+    left, right : Tensor
+        Balanced; one tensor in a symmetric problem.
+    dual : Tensor, shape (num_measurements,)
+        q, with :math:`\mathcal{A}^*(q)` close to a subgradient of the norm (times the
+        penalty, in the penalised form).
+    gap : float
+        Relative duality gap, with an estimate of the spectral norm.
+    penalty : float
+        The last one.
+    status : Status
+    num_steps, num_passes : int
+    """
+
+    left: Tensor
+    right: Tensor
+    dual: Tensor
+    gap: float
+    penalty: float
+    status: Status
+    num_steps: int
+    num_passes: int
+
+
+def solve_factored(
+    search: Search, program: NuclearProgram, *, rtol: float
+) -> FactoredSolution:
+    """Solve a programme on factors.
+
+    Parameters
+    ----------
+    search : Search
+        Its problem is the programme's.
+    program : NuclearProgram
+    rtol : float
+        Relative duality gap to reach.
+    """
+    if program.penalty is not None:
+        return _at_penalty(search, program, program.penalty, rtol)
+    if program.noise_bound == 0.0:
+        return _exactly(search, program, rtol)
+    return _within_noise(search, program, rtol)
+
+
+def _at_penalty(
+    search: Search, program: NuclearProgram, penalty: float, rtol: float
+) -> FactoredSolution:
+    fit = first_fit(search, penalty, _FIRST_WIDTH)
+    decrement, gap = _FIRST_DECREMENT, math.inf
+    for _ in range(_MOST_ROUNDS):
+        fit = improve(search, fit, penalty, decrement=decrement)
+        gap = relative_gap(search, program, fit, search.problem.weights * -fit.residual)
+        if gap <= rtol or _is_over(search, fit) or decrement <= _LAST_DECREMENT:
+            break
+        decrement = _next_decrement(decrement, gap, rtol)
+    return _solution(search, fit, gap, rtol, search.problem.weights * -fit.residual)
+
+
+def _within_noise(
+    search: Search, program: NuclearProgram, rtol: float
+) -> FactoredSolution:
+    r"""Find the penalty at which the residual is as long as the noise bound.
+
+    Locally :math:`\|r\| \propto \lambda^p` with p between 0 and 1, learned from two
+    fits whose penalties are far enough apart for their errors not to matter.
+    """
+    problem, bound = search.problem, program.noise_bound or 0.0
+    penalty = _noise_penalty(search, bound)
+    fit = first_fit(search, penalty, _FIRST_WIDTH)
+    guess, gap = _Power(), math.inf
+    decrement, wanted = _FIRST_DECREMENT, _GAP_PER_ROOT * rtol**2
+    for _ in range(_MOST_ROUNDS):
+        fit = improve(search, fit, penalty, decrement=decrement)
+        if _is_over(search, fit) or fit.size == 0.0:
+            break
+        # A little inside the ball, so that the point itself is feasible.
+        slack = _slack(fit, penalty, bound, rtol)
+        miss = math.log(fit.size / bound) + slack / 2.0
+        guess = guess.after(math.log(penalty), math.log(fit.size), decrement)
+        if abs(miss) <= slack / 2.0:
+            dual = problem.weights * -fit.residual / penalty
+            gap = relative_gap(search, program, fit, dual)
+            if gap <= rtol or decrement <= _LAST_DECREMENT:
+                break
+            wanted = min(wanted, decrement) / 10.0
+        else:
+            penalty *= math.exp(-min(max(miss / guess.power, -1.0), 1.0))
+        decrement = max(min(decrement / 10.0, 0.1 * miss**2), wanted, _LAST_DECREMENT)
+    return _solution(
+        search, fit, gap, rtol, problem.weights * -fit.residual / fit.penalty
+    )
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Power:
+    """What two fits say about how the residual depends on the penalty."""
+
+    power: float = _FIRST_POWER
+    last: tuple[float, float, float] | None = None
+
+    def after(self, penalty: float, size: float, decrement: float) -> "_Power":
+        """Take one more fit into account; logarithms of penalty and size."""
+        last, power = (penalty, size, decrement), self.power
+        if self.last is not None:
+            step = penalty - self.last[0]
+            # An unfinished fit is off by about the root of its decrement.
+            if abs(step) > _FAR_APART * math.sqrt(self.last[2]):
+                power = min(max((size - self.last[1]) / step, _LEAST_POWER), 1.0)
+        return _Power(power=power, last=last)
+
+
+def _slack(fit: Fit, penalty: float, bound: float, rtol: float) -> float:
+    """Return how much shorter, relatively, the residual may be than its bound.
+
+    The optimal value changes by the length of the dual vector times that of the change.
+    """
+    change = bound * fit.size / penalty
+    return min(rtol * _balanced_norm(fit) / (4.0 * change), _MOST_SLACK)
+
+
+def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSolution:
+    r"""Solve for exact measurements by the method of multipliers.
+
+    With q the multiplier so far, each round fits the measurements
+    :math:`y + \lambda q`. Where the rank found leaves fewer unknowns than measurements,
+    the last step is taken at once: a fit without a penalty, and the dual vector of least
+    squares nearest to q.
+    """
+    problem = search.problem
+    y = problem.weights * problem.measurements
+    values, _, _ = leading_part(problem, y, 1, search.generator)
+    penalty = _PART_OF_NORM * float(values[0])
+    fit = first_fit(search, penalty, _FIRST_WIDTH)
+    dual, gap, decrement, before = torch.zeros_like(y), math.inf, _FIRST_DECREMENT, math.inf
+    for _ in range(_MOST_ROUNDS):
+        shifted = _with_measurements(problem, problem.measurements + penalty * dual)
+        fit = improve(replace(search, problem=shifted), fit, penalty, decrement=decrement)
+        if fit.is_cut:
+            break
+        dual = problem.weights * -fit.residual / penalty
+        fit = _with_residual(problem, fit)
+        infeasibility = fit.size / float(torch.linalg.vector_norm(y))
+        gap = relative_gap(search, program, fit, dual)
+        if infeasibility <= _NEAR:
+            last = _finish(search, program, fit, dual, rtol)
+            if last is not None:
+                return last
+        worst = max(gap, infeasibility)
+        if worst <= rtol or _is_over(search, fit):
+            break
+        if infeasibility > _SLOW * before:
+            penalty = max(penalty / 4.0, _LEAST_PART * float(values[0]))
+        before = infeasibility
+        decrement = max(min(decrement / 10.0, 0.01 * worst**2), _LAST_DECREMENT)
+    fit = _onto_measurements(search, fit)
+    gap = relative_gap(search, program, fit, dual)
+    return _solution(search, fit, gap, rtol, dual)
+
+
+def _finish(
+    search: Search, program: NuclearProgram, fit: Fit, dual: Tensor, rtol: float
+) -> FactoredSolution | None:
+    """Return the solution if one more fit and one more dual vector prove it."""
+    problem = search.problem
+    spectrum = factor_spectrum(fit.left, fit.right)
+    floor = _NEGLIGIBLE * fit.size / size_of(problem, problem.measurements)
+    rank = max(int((spectrum > floor * spectrum[0]).sum()), 1)
+    left, right = truncate(fit.left, fit.right, rank)
+    fit = replace(fit, left=left, right=right)
+    if num_unknowns(problem, fit.rank) > _MOST_UNKNOWNS * float(problem.weights.sum()):
+        return None
+    fit = _onto_measurements(search, fit)
+    if fit.size > _EXACT * size_of(problem, problem.measurements):
+        return None
+    dual = least_squares_dual(problem, fit.left, fit.right, near=dual)
+    gap = relative_gap(search, program, fit, dual)
+    return _solution(search, fit, gap, rtol, dual) if gap <= rtol else None
+
+
+def relative_gap(
+    search: Search, program: NuclearProgram, fit: Fit, dual: Tensor
+) -> float:
+    """Return the relative duality gap with an estimate of the spectral norm.
+
+    Parameters
+    ----------
+    search : Search
+    program : NuclearProgram
+        Measurements and bound are taken from it.
+    fit : Fit
+        With balanced factors.
+    dual : Tensor, shape (num_measurements,)
+        Zero where held out.
+    """
+    problem = program.problem
+    largest = float(leading_part(problem, dual, 1, search.generator, 1e-9)[0][0])
+    norm = _balanced_norm(fit)
+    inner = float(torch.vdot(dual, problem.measurements).real)
+    size = float(torch.linalg.vector_norm(dual))
+    if program.penalty is not None:
+        value = fit.size**2 / 2.0 + program.penalty * norm
+        scale = min(1.0, program.penalty / largest) if largest > 0.0 else 1.0
+        lower = scale * inner - (scale * size) ** 2 / 2.0
+    else:
+        value = norm
+        lower = (inner - (program.noise_bound or 0.0) * size) / max(largest, 1e-300)
+    # A point that is not feasible yet may be below.
+    return abs(value - lower) / value if value > 0.0 else 0.0
+
+
+def _balanced_norm(fit: Fit) -> float:
+    left, right = fit.left, fit.right
+    squares = left.abs().square().sum() + right.abs().square().sum()
+    return float(squares) / 2.0
+
+
+def _noise_penalty(search: Search, bound: float) -> float:
+    """Return the spectral norm that noise of the bound's length would show."""
+    problem = search.problem
+    y = problem.measurements
+    drawn = torch.complex128 if y.is_complex() else torch.float64
+    noise = torch.randn(y.shape, generator=search.generator, dtype=drawn)
+    noise = problem.weights * noise.to(dtype=y.dtype, device=y.device)
+    values, _, _ = leading_part(problem, noise, 1, search.generator, 0.1)
+    return bound * float(values[0]) / float(torch.linalg.vector_norm(noise))
+
+
+def _next_decrement(decrement: float, gap: float, rtol: float) -> float:
+    """Return the decrement for the next fit: a tenth, or what the gap needs."""
+    if not math.isfinite(gap):
+        return decrement / 10.0
+    wanted = (rtol / _GAP_PER_ROOT) ** 2 / 10.0
+    return max(min(decrement / 10.0, max(wanted, decrement / 1e4)), _LAST_DECREMENT)
+
+
+def _is_over(search: Search, fit: Fit) -> bool:
+    return fit.is_cut or fit.num_steps >= search.max_steps
+
+
+def _with_measurements(problem: RecoveryProblem, measurements: Tensor) -> RecoveryProblem:
+    return RecoveryProblem(
+        linear_map=problem.linear_map,
+        measurements=measurements,
+        is_symmetric=problem.is_symmetric,
+        held_out=problem.held_out,
+    )
+
+
+def _with_residual(problem: RecoveryProblem, fit: Fit) -> Fit:
+    """Return the fit with the residual of the problem itself."""
+    residual = problem.linear_map.apply_factors(fit.left, fit.right)
+    residual = residual - problem.measurements
+    return replace(fit, residual=residual, size=size_of(problem, residual))
+
+
+def _onto_measurements(search: Search, fit: Fit) -> Fit:
+    """Fit the measurements at the rank found, without a penalty, to rounding."""
+    if fit.is_cut:
+        return fit
+    solution = iterate(
+        search.problem,
+        ConjugateGradients(rtol=_ROUNDING, decrement_rtol=0.0),
+        (fit.left, fit.right),
+        max_steps=_MOST_ROUNDS,
+        observers=search.observers,
+    )
+    state = solution.state
+    left, right = truncate(state.left, state.right, fit.rank)
+    return Fit(
+        left=left,
+        right=right,
+        residual=state.residual,
+        size=size_of(search.problem, state.residual),
+        penalty=fit.penalty,
+        status=fit.status,
+        num_steps=fit.num_steps + solution.num_steps,
+        num_passes=fit.num_passes + state.num_passes,
+    )
+
+
+def _solution(
+    search: Search, fit: Fit, gap: float, rtol: float, dual: Tensor
+) -> FactoredSolution:
+    status = fit.status
+    if not fit.is_cut:
+        is_long = fit.num_steps >= search.max_steps
+        unfinished = Status.MAX_STEPS if is_long else Status.STALLED
+        status = Status.CONVERGED if gap <= rtol else unfinished
+    return FactoredSolution(
+        left=fit.left,
+        right=fit.right,
+        dual=dual,
+        gap=gap,
+        penalty=fit.penalty,
+        status=status,
+        num_steps=fit.num_steps,
+        num_passes=fit.num_passes,
+    )

@@ -1,0 +1,277 @@
+r"""The penalised form on factors: conjugate gradients, columns added where they help.
+
+With a penalty on factors that are wide enough there is no spurious minimum, and columns
+that are not needed shrink to nothing. Whether they are wide enough, the spectral norm
+of the back-projected residual says: where it exceeds the penalty, its singular vectors
+are the columns to add.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from tacit.errors import Status
+from tacit.iterate import Observer, Solution, iterate
+from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
+from tacit.recovery.descent.conjugate import ConjugateGradients, ConjugateState
+from tacit.recovery.problem import RecoveryProblem
+from tacit.recovery.spectrum import factor_spectrum, truncate
+
+# Singular values this much below the largest are columns that have vanished.
+_VANISHED = 1e-12
+_SPECTRUM_RTOL = 1e-8
+# Columns are added where the spectral norm exceeds the penalty by this many times the
+# root of the decrement, which is about what an unfinished fit shows by itself.
+_EXCESS_PER_ROOT = 5.0
+_LEAST_EXCESS = 1e-8
+_MOST_ROUNDS = 60
+_MOST_ADDED = 8  # columns in a round
+
+Factors = tuple[Tensor, Tensor]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Search:
+    """What every fit of one solve shares.
+
+    Parameters
+    ----------
+    problem : RecoveryProblem
+        Without a batch.
+    generator : torch.Generator
+        Of iterative decompositions.
+    max_steps : int
+        Of everything together.
+    observers : sequence of callables
+        See every step of every fit.
+    """
+
+    problem: RecoveryProblem
+    generator: torch.Generator
+    max_steps: int
+    observers: Sequence[Observer] = ()
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fit:
+    """Factors that minimise the penalised loss for one penalty, to some accuracy.
+
+    Parameters
+    ----------
+    left, right : Tensor
+        One tensor in a symmetric problem.
+    residual : Tensor, shape (num_measurements,)
+        Not weighted.
+    size : float
+        Of the residual over the measurements fitted.
+    penalty : float
+    status : Status
+    num_steps, num_passes : int
+        Of everything that led here.
+    """
+
+    left: Tensor
+    right: Tensor
+    residual: Tensor
+    size: float
+    penalty: float
+    status: Status
+    num_steps: int
+    num_passes: int
+
+    @property
+    def rank(self) -> int:
+        """Number of columns."""
+        return self.left.shape[-1]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a person or the arithmetic ended the work."""
+        return self.status in (Status.INTERRUPTED, Status.NON_FINITE)
+
+
+def first_fit(search: Search, penalty: float, width: int) -> Fit:
+    r"""Return the start of a search: soft-thresholded leading part of the data.
+
+    Parameters
+    ----------
+    search : Search
+    penalty : float
+        :math:`\lambda`.
+    width : int
+        Number of columns.
+    """
+    problem = search.problem
+    weighted = problem.weights * problem.measurements
+    values, left, right = leading_part(problem, weighted, width, search.generator)
+    # Columns below the penalty are kept small, not zero: zero would be a saddle.
+    sizes = (values - penalty).clamp(min=1e-3 * float(values[0].clamp(min=0.0)))
+    root = (sizes * _best_scale(problem, left * sizes, right)).sqrt()
+    left = left * root
+    right = left if problem.is_symmetric else right * root
+    residual = problem.linear_map.apply_factors(left, right) - problem.measurements
+    return Fit(
+        left=left,
+        right=right,
+        residual=residual,
+        size=size_of(problem, residual),
+        penalty=penalty,
+        status=Status.MAX_STEPS,
+        num_steps=0,
+        num_passes=1,
+    )
+
+
+def improve(
+    search: Search,
+    fit: Fit,
+    penalty: float,
+    *,
+    decrement: float,
+    watch: Observer | None = None,
+    is_widened: bool = True,
+) -> Fit:
+    r"""Return a better fit, perhaps for another penalty, perhaps with more columns.
+
+    Parameters
+    ----------
+    search : Search
+    fit : Fit
+        Where to start.
+    penalty : float
+        :math:`\lambda`.
+    decrement : float
+        Relative decrease of the objective at which conjugate gradients stop.
+    watch : callable or None
+        One more observer; the Status it returns ends the work.
+    is_widened : bool
+        Whether to add columns where the spectral norm asks for them.
+    """
+    problem = search.problem
+    for _ in range(_MOST_ROUNDS):
+        solution = _descend(search, fit, penalty, decrement, watch)
+        fit = _as_fit(problem, fit, penalty, solution)
+        if fit.is_cut or not is_widened:
+            break
+        wider = _widened(search, fit, decrement)
+        if wider is None or fit.num_steps >= search.max_steps:
+            break
+        fit = wider
+    return fit
+
+
+def leading_part(
+    problem: RecoveryProblem,
+    vector: Tensor,
+    number: int,
+    generator: torch.Generator,
+    rtol: float = 1e-3,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Return the leading values and vectors of :math:`\mathcal{A}^*(q)`.
+
+    Singular triplets, or, in a symmetric problem, the largest eigenvalues of the
+    Hermitian part with their vectors twice.
+    """
+    number = min(number, *problem.linear_map.in_shape)
+    find: Callable[..., tuple[Tensor, ...]] = (
+        leading_eigenpairs if problem.is_symmetric else leading_triplets
+    )
+    found = find(problem.linear_map, vector, number, generator=generator, rtol=rtol)
+    if problem.is_symmetric:
+        return found[0], found[1], found[1]
+    return found[1], found[0], found[2]
+
+
+def size_of(problem: RecoveryProblem, residual: Tensor) -> float:
+    """Return the length of the part of a residual that is fitted."""
+    return float(torch.linalg.vector_norm(problem.weights * residual))
+
+
+def _descend(
+    search: Search,
+    fit: Fit,
+    penalty: float,
+    decrement: float,
+    watch: Observer | None,
+) -> Solution[ConjugateState]:
+    solver = ConjugateGradients(rtol=0.0, decrement_rtol=decrement, penalty=penalty)
+    observers = search.observers if watch is None else (*search.observers, watch)
+    return iterate(
+        search.problem,
+        solver,
+        (fit.left, fit.right),
+        max_steps=max(search.max_steps - fit.num_steps, 1),
+        observers=observers,
+    )
+
+
+def _as_fit(
+    problem: RecoveryProblem,
+    before: Fit,
+    penalty: float,
+    solution: Solution[ConjugateState],
+) -> Fit:
+    """Return balanced factors without the columns that vanished."""
+    state = solution.state
+    spectrum = factor_spectrum(state.left, state.right)
+    kept = max(int((spectrum > _VANISHED * spectrum[0]).sum()), 1)
+    left, right = truncate(state.left, state.right, kept)
+    return Fit(
+        left=left,
+        right=right,
+        residual=state.residual,
+        size=size_of(problem, state.residual),
+        penalty=penalty,
+        status=solution.status,
+        num_steps=before.num_steps + solution.num_steps,
+        num_passes=before.num_passes + state.num_passes,
+    )
+
+
+def _widened(search: Search, fit: Fit, decrement: float) -> Fit | None:
+    """Return the fit with new columns, or None if it needs none."""
+    problem = search.problem
+    room = min(problem.linear_map.in_shape) - fit.rank
+    if room < 1:
+        return None
+    weighted = -problem.weights * fit.residual
+    values, left, right = leading_part(
+        problem, weighted, fit.rank + _MOST_ADDED, search.generator, _SPECTRUM_RTOL
+    )
+    excess = max(_EXCESS_PER_ROOT * math.sqrt(decrement), _LEAST_EXCESS)
+    number = min(int((values > (1.0 + excess) * fit.penalty).sum()), room)
+    if number == 0:
+        return None
+    left, right = left[:, :number], right[:, :number]
+    slopes = values[:number] - fit.penalty
+    images = problem.linear_map.apply_factors(left.mT[..., None], right.mT[..., None])
+    energies = (problem.weights * images).abs().square().sum(-1)
+    root = (slopes / energies.clamp(min=torch.finfo(energies.dtype).tiny)).sqrt()
+    added = torch.cat([fit.left, left * root], dim=-1)
+    other = added
+    if not problem.is_symmetric:
+        other = torch.cat([fit.right, right * root], dim=-1)
+    return Fit(
+        left=added,
+        right=other,
+        residual=fit.residual,
+        size=fit.size,
+        penalty=fit.penalty,
+        status=fit.status,
+        num_steps=fit.num_steps,
+        num_passes=fit.num_passes + 2,
+    )
+
+
+def _best_scale(problem: RecoveryProblem, left: Tensor, right: Tensor) -> float:
+    """Return the multiple of a matrix that explains the measurements best."""
+    image = problem.weights * problem.linear_map.apply_factors(left, right)
+    energy = float(torch.vdot(image, image).real)
+    inner = float(torch.vdot(image, problem.measurements).real)
+    return inner / energy if energy > 0.0 and inner > 0.0 else 1.0

@@ -1,0 +1,1 @@
+"""Known subspaces that signals lie in: supports, wavelets, Fourier modes, any basis."""
