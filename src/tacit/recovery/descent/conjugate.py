@@ -29,7 +29,9 @@ _Pair = tuple[Tensor, Tensor]  # of left and right; one tensor twice if symmetri
 # The residual is computed anew once it has fallen by this factor: what rounding left
 # from larger residuals would else be seen.
 _REFRESH = 1e-5
-_LEAST_DECREASE = 4.0 * torch.finfo(torch.float64).eps
+# Steps in a row that do not lower the loss, or, with a penalty, the least decrement: a
+# penalised loss stays positive, and digits beyond those of its sum are of use.
+_STALLED, _STALLED_WITH_PENALTY = 5, 50
 
 
 @final
@@ -67,6 +69,7 @@ class ConjugateState:
     decrement: float
     num_passes: int
     num_stalled: int
+    least_decrement: float
     refreshed_at: float
     # The gradient as a matrix, where the map is stored and it can be carried along.
     gradient: Tensor | None
@@ -173,7 +176,8 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     def status(self, problem: RecoveryProblem, state: ConjugateState) -> Status | None:
         if state.train_error <= self.rtol or state.decrement <= self.decrement_rtol:
             return Status.CONVERGED
-        return Status.STALLED if state.num_stalled >= 5 else None
+        most = _STALLED if self.penalty == 0.0 else _STALLED_WITH_PENALTY
+        return Status.STALLED if state.num_stalled >= most else None
 
     def _arrive(
         self,
@@ -195,9 +199,13 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             products = _plus(products, self.penalty, factors)
         scaled = self._precondition(products, point, train_error)
         slope = _inner(products, scaled)
-        # A penalised loss stays positive, and its last digits are of use.
-        least = 1e-12 if self.penalty == 0.0 else _LEAST_DECREASE
-        is_stalled = before is not None and value >= before.value * (1.0 - least)
+        decrement = step_size * slope / value if min(value, slope) > 0.0 else 0.0
+        least = min(decrement, before.least_decrement) if before else math.inf
+        is_stalled = before is not None and (
+            decrement > least
+            if self.penalty > 0.0
+            else value >= before.value * (1.0 - 1e-12)
+        )
         return ConjugateState(
             left=point.left,
             right=point.right,
@@ -206,7 +214,8 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             value=value,
             train_error=train_error,
             held_out_error=held_out_error,
-            decrement=step_size * slope / value if min(value, slope) > 0.0 else 0.0,
+            decrement=decrement,
+            least_decrement=least,
             num_passes=num_passes,
             num_stalled=before.num_stalled + 1 if before and is_stalled else 0,
             refreshed_at=before.refreshed_at
@@ -335,5 +344,7 @@ def _plus(first: _Pair, scale: float, second: _Pair) -> _Pair:
 
 
 def _inner(first: _Pair, second: _Pair) -> float:
-    total = (first[0].conj() * second[0]).real.sum()
-    return float(total + (first[1].conj() * second[1]).real.sum())
+    total = torch.vdot(first[0].reshape(-1), second[0].reshape(-1)).real
+    if first[0] is first[1] and second[0] is second[1]:
+        return 2.0 * float(total)
+    return float(total + torch.vdot(first[1].reshape(-1), second[1].reshape(-1)).real)

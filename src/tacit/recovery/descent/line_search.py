@@ -6,11 +6,13 @@ the loss is a quartic: its minimum is found without another look at the measurem
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tacit.recovery.problem import inner
+
+_NEGLIGIBLE = 1e-15
+_NEWTON_STEPS = 8
 
 
 def quartic_coefficients(
@@ -51,9 +53,10 @@ def best_step(coefficients: tuple[float, ...]) -> float:
 
     Notes
     -----
-    The roots of the derivative come from a companion matrix. The variable is scaled so
-    that the derivative's coefficients have the same order of magnitude: near
-    convergence, or from a tiny start, they otherwise span more than sixteen digits.
+    The roots of the derivative come from the cubic formula, made accurate by Newton's
+    method. The variable is scaled so that the derivative's coefficients have the same
+    order of magnitude: near convergence, or from a tiny start, they otherwise span more
+    than sixteen digits.
 
     Examples
     --------
@@ -69,18 +72,82 @@ def best_step(coefficients: tuple[float, ...]) -> float:
             scale = min(scale, (-c1 / c) ** (1.0 / power))
     if not 0.0 < scale < math.inf:
         return 0.0
-    derivative = np.array(
-        [4.0 * c4 * scale**3, 3.0 * c3 * scale**2, 2.0 * c2 * scale, c1]
-    )
-    if not np.isfinite(derivative).all():
+    derivative = (4.0 * c4 * scale**3, 3.0 * c3 * scale**2, 2.0 * c2 * scale, c1)
+    largest = max(map(abs, derivative))
+    if not math.isfinite(sum(derivative)) or largest == 0.0:
         return 0.0
-    roots = np.roots(derivative / np.abs(derivative).max())
-    # A double root may come out with a small imaginary part.
-    real = roots.real[np.abs(roots.imag) <= 1e-6 * np.abs(roots)]
+    roots = cubic_roots(*(c / largest for c in derivative))
     best, lowest = 0.0, 0.0
-    for root in real[real > 0.0]:
-        s = float(root) * scale
+    for root in roots:
+        s = root * scale
+        if s <= 0.0:
+            continue
         change = s * (c1 + s * (c2 + s * (c3 + s * c4)))
         if change < lowest:
             best, lowest = s, change
     return best
+
+
+def cubic_roots(a: float, b: float, c: float, d: float) -> list[float]:
+    r"""Return the real roots of :math:`a x^3 + b x^2 + c x + d`.
+
+    Parameters
+    ----------
+    a, b, c, d : float
+        Not all zero, the largest of about 1 in size; a leading coefficient at rounding
+        level counts as zero.
+
+    Returns
+    -------
+    list of float
+        A double root may be missing, or there twice.
+
+    Examples
+    --------
+    >>> from tacit.recovery.descent.line_search import cubic_roots
+    >>> sorted(round(x, 12) for x in cubic_roots(1.0, -6.0, 11.0, -6.0))
+    [1.0, 2.0, 3.0]
+    """
+    if abs(a) < _NEGLIGIBLE:
+        roots = _quadratic_roots(b, c, d)
+    else:
+        # x = t - shift turns it into t^3 + 3 p t + 2 q.
+        shift = b / (3.0 * a)
+        p = c / (3.0 * a) - shift * shift
+        q = shift**3 + (d - c * shift) / (2.0 * a)
+        inside = q * q + p * p * p
+        if inside > 0.0:
+            first = math.cbrt(-q - math.copysign(math.sqrt(inside), q))
+            roots = [first - p / first - shift] if first != 0.0 else [-shift]
+        else:
+            size = 2.0 * math.sqrt(max(-p, 0.0))
+            ratio = -q / (-p) ** 1.5 if p < 0.0 else 1.0
+            angle = math.acos(min(max(ratio, -1.0), 1.0)) / 3.0
+            third = 2.0 * math.pi / 3.0
+            roots = [size * math.cos(angle + k * third) - shift for k in range(3)]
+    return [_polished(x, a, b, c, d) for x in roots]
+
+
+def _quadratic_roots(a: float, b: float, c: float) -> list[float]:
+    if abs(a) < _NEGLIGIBLE:
+        return [-c / b] if abs(b) >= _NEGLIGIBLE else []
+    inside = b * b - 4.0 * a * c
+    if inside < 0.0:
+        return []
+    sum_ = -(b + math.copysign(math.sqrt(inside), b)) / 2.0
+    return [sum_ / a, c / sum_] if sum_ != 0.0 else [0.0]
+
+
+def _polished(x: float, a: float, b: float, c: float, d: float) -> float:
+    """Take Newton steps as long as they make the cubic smaller."""
+    value = ((a * x + b) * x + c) * x + d
+    for _ in range(_NEWTON_STEPS):
+        slope = (3.0 * a * x + 2.0 * b) * x + c
+        if slope == 0.0 or value == 0.0:
+            break
+        better = x - value / slope
+        found = ((a * better + b) * better + c) * better + d
+        if not abs(found) < abs(value):
+            break
+        x, value = better, found
+    return x

@@ -31,12 +31,14 @@ from tacit.recovery.spectrum import factor_spectrum, truncate
 
 _FIRST_WIDTH = 8
 _MOST_ROUNDS = 60
-_FIRST_DECREMENT, _LAST_DECREMENT = 1e-3, 1e-15
+_FIRST_ACCURACY = 0.2
+_LEAST_ACCURACY = 0.01  # times the gap to reach
 # The length of the residual goes like this power of the penalty, to begin with.
 _FIRST_POWER, _LEAST_POWER = 0.5, 0.25
-_FAR_APART = 5.0  # times the error of a fit: penalties that show the power
+_FAR_APART = 1.0  # times the accuracy of a fit: penalties that show the power
 _MOST_SLACK = 1e-3
-_GAP_PER_ROOT = 3.0
+_LONGEST_STEP = 4.0  # of the logarithm, towards smaller penalties
+_PART_AT_FIRST = 0.02
 # For exact measurements: the penalty as a part of the back-projection's norm. Large
 # enough that few columns are needed, small enough that few rounds are.
 _PART_OF_NORM = 0.1
@@ -103,14 +105,15 @@ def _at_penalty(
     search: Search, program: NuclearProgram, penalty: float, rtol: float
 ) -> FactoredSolution:
     fit = first_fit(search, penalty, _FIRST_WIDTH)
-    decrement, gap = _FIRST_DECREMENT, math.inf
-    for _ in range(_MOST_ROUNDS):
-        fit = improve(search, fit, penalty, decrement=decrement)
-        gap = relative_gap(search, program, fit, search.problem.weights * -fit.residual)
-        if gap <= rtol or _is_over(search, fit) or decrement <= _LAST_DECREMENT:
+    accuracy, gap, dual = _FIRST_ACCURACY, math.inf, fit.residual
+    while accuracy > _LEAST_ACCURACY * rtol:
+        fit = improve(search, fit, penalty, accuracy=accuracy)
+        dual = search.problem.weights * -fit.residual
+        gap = relative_gap(search, program, fit, dual)
+        if gap <= rtol or _is_over(search, fit):
             break
-        decrement = _next_decrement(decrement, gap, rtol)
-    return _solution(search, fit, gap, rtol, search.problem.weights * -fit.residual)
+        accuracy = min(accuracy / 3.0, max(rtol, 0.1 * accuracy))
+    return _solution(search, fit, gap, rtol, dual)
 
 
 def _within_noise(
@@ -122,27 +125,27 @@ def _within_noise(
     fits whose penalties are far enough apart for their errors not to matter.
     """
     problem, bound = search.problem, program.noise_bound or 0.0
-    penalty = _noise_penalty(search, bound)
+    penalty = _first_penalty(search, bound)
     fit = first_fit(search, penalty, _FIRST_WIDTH)
-    guess, gap = _Power(), math.inf
-    decrement, wanted = _FIRST_DECREMENT, _GAP_PER_ROOT * rtol**2
+    guess, gap, accuracy = _Power(), math.inf, _FIRST_ACCURACY
     for _ in range(_MOST_ROUNDS):
-        fit = improve(search, fit, penalty, decrement=decrement)
+        fit = improve(search, fit, penalty, accuracy=accuracy)
         if _is_over(search, fit) or fit.size == 0.0:
             break
         # A little inside the ball, so that the point itself is feasible.
         slack = _slack(fit, penalty, bound, rtol)
         miss = math.log(fit.size / bound) + slack / 2.0
-        guess = guess.after(math.log(penalty), math.log(fit.size), decrement)
+        guess = guess.after(math.log(penalty), math.log(fit.size), accuracy)
+        wanted = rtol
         if abs(miss) <= slack / 2.0:
             dual = problem.weights * -fit.residual / penalty
             gap = relative_gap(search, program, fit, dual)
-            if gap <= rtol or decrement <= _LAST_DECREMENT:
+            if gap <= rtol or accuracy <= _LEAST_ACCURACY * rtol:
                 break
-            wanted = min(wanted, decrement) / 10.0
+            wanted = accuracy / 3.0
         else:
-            penalty *= math.exp(-min(max(miss / guess.power, -1.0), 1.0))
-        decrement = max(min(decrement / 10.0, 0.1 * miss**2), wanted, _LAST_DECREMENT)
+            penalty *= math.exp(-min(max(miss / guess.power, -1.0), _LONGEST_STEP))
+        accuracy = max(min(accuracy / 3.0, 2.0 * abs(miss)), min(wanted, accuracy / 3.0))
     return _solution(
         search, fit, gap, rtol, problem.weights * -fit.residual / fit.penalty
     )
@@ -156,13 +159,12 @@ class _Power:
     power: float = _FIRST_POWER
     last: tuple[float, float, float] | None = None
 
-    def after(self, penalty: float, size: float, decrement: float) -> "_Power":
+    def after(self, penalty: float, size: float, accuracy: float) -> "_Power":
         """Take one more fit into account; logarithms of penalty and size."""
-        last, power = (penalty, size, decrement), self.power
+        last, power = (penalty, size, accuracy), self.power
         if self.last is not None:
             step = penalty - self.last[0]
-            # An unfinished fit is off by about the root of its decrement.
-            if abs(step) > _FAR_APART * math.sqrt(self.last[2]):
+            if abs(step) > _FAR_APART * self.last[2]:
                 power = min(max((size - self.last[1]) / step, _LEAST_POWER), 1.0)
         return _Power(power=power, last=last)
 
@@ -173,7 +175,7 @@ def _slack(fit: Fit, penalty: float, bound: float, rtol: float) -> float:
     The optimal value changes by the length of the dual vector times that of the change.
     """
     change = bound * fit.size / penalty
-    return min(rtol * _balanced_norm(fit) / (4.0 * change), _MOST_SLACK)
+    return min(rtol * fit.norm / (4.0 * change), _MOST_SLACK)
 
 
 def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSolution:
@@ -189,10 +191,11 @@ def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSo
     values, _, _ = leading_part(problem, y, 1, search.generator)
     penalty = _PART_OF_NORM * float(values[0])
     fit = first_fit(search, penalty, _FIRST_WIDTH)
-    dual, gap, decrement, before = torch.zeros_like(y), math.inf, _FIRST_DECREMENT, math.inf
+    dual, gap, before = torch.zeros_like(y), math.inf, math.inf
+    accuracy = _FIRST_ACCURACY
     for _ in range(_MOST_ROUNDS):
         shifted = _with_measurements(problem, problem.measurements + penalty * dual)
-        fit = improve(replace(search, problem=shifted), fit, penalty, decrement=decrement)
+        fit = improve(replace(search, problem=shifted), fit, penalty, accuracy=accuracy)
         if fit.is_cut:
             break
         dual = problem.weights * -fit.residual / penalty
@@ -203,13 +206,17 @@ def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSo
             last = _finish(search, program, fit, dual, rtol)
             if last is not None:
                 return last
-        worst = max(gap, infeasibility)
-        if worst <= rtol or _is_over(search, fit):
+        # What moving the point onto the measurements may change its norm by.
+        size = float(torch.linalg.vector_norm(dual))
+        change = size * fit.size / fit.norm if fit.norm > 0.0 else math.inf
+        worst = max(gap, infeasibility, change)
+        is_last = accuracy <= _LEAST_ACCURACY * rtol
+        if worst <= rtol / 2.0 or is_last or _is_over(search, fit):
             break
         if infeasibility > _SLOW * before:
             penalty = max(penalty / 4.0, _LEAST_PART * float(values[0]))
         before = infeasibility
-        decrement = max(min(decrement / 10.0, 0.01 * worst**2), _LAST_DECREMENT)
+        accuracy = min(accuracy / 3.0, 0.3 * worst)
     fit = _onto_measurements(search, fit)
     gap = relative_gap(search, program, fit, dual)
     return _solution(search, fit, gap, rtol, dual)
@@ -252,43 +259,34 @@ def relative_gap(
     """
     problem = program.problem
     largest = float(leading_part(problem, dual, 1, search.generator, 1e-9)[0][0])
-    norm = _balanced_norm(fit)
     inner = float(torch.vdot(dual, problem.measurements).real)
     size = float(torch.linalg.vector_norm(dual))
     if program.penalty is not None:
-        value = fit.size**2 / 2.0 + program.penalty * norm
+        value = fit.size**2 / 2.0 + program.penalty * fit.norm
         scale = min(1.0, program.penalty / largest) if largest > 0.0 else 1.0
         lower = scale * inner - (scale * size) ** 2 / 2.0
     else:
-        value = norm
+        value = fit.norm
         lower = (inner - (program.noise_bound or 0.0) * size) / max(largest, 1e-300)
     # A point that is not feasible yet may be below.
     return abs(value - lower) / value if value > 0.0 else 0.0
 
 
-def _balanced_norm(fit: Fit) -> float:
-    left, right = fit.left, fit.right
-    squares = left.abs().square().sum() + right.abs().square().sum()
-    return float(squares) / 2.0
+def _first_penalty(search: Search, bound: float) -> float:
+    """Return the spectral norm that noise of the bound's length would show.
 
-
-def _noise_penalty(search: Search, bound: float) -> float:
-    """Return the spectral norm that noise of the bound's length would show."""
+    For little noise it is a small part of that of the measurements: with many columns
+    and hardly a penalty the first fit would take long, and most of them vanish anyway.
+    """
     problem = search.problem
     y = problem.measurements
     drawn = torch.complex128 if y.is_complex() else torch.float64
     noise = torch.randn(y.shape, generator=search.generator, dtype=drawn)
     noise = problem.weights * noise.to(dtype=y.dtype, device=y.device)
     values, _, _ = leading_part(problem, noise, 1, search.generator, 0.1)
-    return bound * float(values[0]) / float(torch.linalg.vector_norm(noise))
-
-
-def _next_decrement(decrement: float, gap: float, rtol: float) -> float:
-    """Return the decrement for the next fit: a tenth, or what the gap needs."""
-    if not math.isfinite(gap):
-        return decrement / 10.0
-    wanted = (rtol / _GAP_PER_ROOT) ** 2 / 10.0
-    return max(min(decrement / 10.0, max(wanted, decrement / 1e4)), _LAST_DECREMENT)
+    expected = bound * float(values[0]) / float(torch.linalg.vector_norm(noise))
+    data, _, _ = leading_part(problem, problem.weights * y, 1, search.generator, 0.1)
+    return max(expected, _PART_AT_FIRST * float(data[0]))
 
 
 def _is_over(search: Search, fit: Fit) -> bool:
@@ -324,13 +322,12 @@ def _onto_measurements(search: Search, fit: Fit) -> Fit:
     )
     state = solution.state
     left, right = truncate(state.left, state.right, fit.rank)
-    return Fit(
+    return replace(
+        fit,
         left=left,
         right=right,
         residual=state.residual,
         size=size_of(search.problem, state.residual),
-        penalty=fit.penalty,
-        status=fit.status,
         num_steps=fit.num_steps + solution.num_steps,
         num_passes=fit.num_passes + state.num_passes,
     )

@@ -8,7 +8,7 @@ are the columns to add.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -25,9 +25,8 @@ from tacit.recovery.spectrum import factor_spectrum, truncate
 _VANISHED = 1e-12
 _SPECTRUM_RTOL = 1e-8
 # Columns are added where the spectral norm exceeds the penalty by this many times the
-# root of the decrement, which is about what an unfinished fit shows by itself.
-_EXCESS_PER_ROOT = 5.0
-_LEAST_EXCESS = 1e-8
+# accuracy: about what an unfinished fit shows by itself.
+_EXCESS = 1.0
 _MOST_ROUNDS = 60
 _MOST_ADDED = 8  # columns in a round
 
@@ -72,6 +71,8 @@ class Fit:
         Of the residual over the measurements fitted.
     penalty : float
     status : Status
+    gain : float
+        Length of the measurements of a matrix of norm one like this one.
     num_steps, num_passes : int
         Of everything that led here.
     """
@@ -81,6 +82,7 @@ class Fit:
     residual: Tensor
     size: float
     penalty: float
+    gain: float
     status: Status
     num_steps: int
     num_passes: int
@@ -89,6 +91,12 @@ class Fit:
     def rank(self) -> int:
         """Number of columns."""
         return self.left.shape[-1]
+
+    @property
+    def norm(self) -> float:
+        """The nuclear norm, of balanced factors."""
+        squares = self.left.abs().square().sum() + self.right.abs().square().sum()
+        return float(squares) / 2.0
 
     @property
     def is_cut(self) -> bool:
@@ -112,16 +120,21 @@ def first_fit(search: Search, penalty: float, width: int) -> Fit:
     values, left, right = leading_part(problem, weighted, width, search.generator)
     # Columns below the penalty are kept small, not zero: zero would be a saddle.
     sizes = (values - penalty).clamp(min=1e-3 * float(values[0].clamp(min=0.0)))
-    root = (sizes * _best_scale(problem, left * sizes, right)).sqrt()
+    image = problem.weights * problem.linear_map.apply_factors(left * sizes, right)
+    energy = float(torch.vdot(image, image).real)
+    inner = float(torch.vdot(image, problem.measurements).real)
+    best = inner / energy if energy > 0.0 and inner > 0.0 else 1.0
+    root = (best * sizes).sqrt()
     left = left * root
     right = left if problem.is_symmetric else right * root
-    residual = problem.linear_map.apply_factors(left, right) - problem.measurements
+    residual = best * image - problem.measurements
     return Fit(
         left=left,
         right=right,
         residual=residual,
         size=size_of(problem, residual),
         penalty=penalty,
+        gain=math.sqrt(energy) / float(torch.linalg.vector_norm(sizes)),
         status=Status.MAX_STEPS,
         num_steps=0,
         num_passes=1,
@@ -133,7 +146,7 @@ def improve(
     fit: Fit,
     penalty: float,
     *,
-    decrement: float,
+    accuracy: float,
     watch: Observer | None = None,
     is_widened: bool = True,
 ) -> Fit:
@@ -146,8 +159,10 @@ def improve(
         Where to start.
     penalty : float
         :math:`\lambda`.
-    decrement : float
-        Relative decrease of the objective at which conjugate gradients stop.
+    accuracy : float
+        How far the back-projected residual may be from that of the minimiser, relative
+        to the penalty. With f the objective and g the gain, conjugate gradients stop
+        where they lower f by less than :math:`(\text{accuracy} \cdot \lambda / g)^2`.
     watch : callable or None
         One more observer; the Status it returns ends the work.
     is_widened : bool
@@ -155,11 +170,11 @@ def improve(
     """
     problem = search.problem
     for _ in range(_MOST_ROUNDS):
-        solution = _descend(search, fit, penalty, decrement, watch)
+        solution = _descend(search, fit, penalty, accuracy, watch)
         fit = _as_fit(problem, fit, penalty, solution)
         if fit.is_cut or not is_widened:
             break
-        wider = _widened(search, fit, decrement)
+        wider = _widened(search, fit, accuracy)
         if wider is None or fit.num_steps >= search.max_steps:
             break
         fit = wider
@@ -197,9 +212,11 @@ def _descend(
     search: Search,
     fit: Fit,
     penalty: float,
-    decrement: float,
+    accuracy: float,
     watch: Observer | None,
 ) -> Solution[ConjugateState]:
+    objective = fit.size**2 / 2.0 + penalty * fit.norm
+    decrement = (accuracy * penalty / fit.gain) ** 2 / objective
     solver = ConjugateGradients(rtol=0.0, decrement_rtol=decrement, penalty=penalty)
     observers = search.observers if watch is None else (*search.observers, watch)
     return iterate(
@@ -228,13 +245,14 @@ def _as_fit(
         residual=state.residual,
         size=size_of(problem, state.residual),
         penalty=penalty,
+        gain=before.gain,
         status=solution.status,
         num_steps=before.num_steps + solution.num_steps,
         num_passes=before.num_passes + state.num_passes,
     )
 
 
-def _widened(search: Search, fit: Fit, decrement: float) -> Fit | None:
+def _widened(search: Search, fit: Fit, accuracy: float) -> Fit | None:
     """Return the fit with new columns, or None if it needs none."""
     problem = search.problem
     room = min(problem.linear_map.in_shape) - fit.rank
@@ -244,8 +262,8 @@ def _widened(search: Search, fit: Fit, decrement: float) -> Fit | None:
     values, left, right = leading_part(
         problem, weighted, fit.rank + _MOST_ADDED, search.generator, _SPECTRUM_RTOL
     )
-    excess = max(_EXCESS_PER_ROOT * math.sqrt(decrement), _LEAST_EXCESS)
-    number = min(int((values > (1.0 + excess) * fit.penalty).sum()), room)
+    above = values > (1.0 + _EXCESS * accuracy) * fit.penalty
+    number = min(int(above.sum()), room)
     if number == 0:
         return None
     left, right = left[:, :number], right[:, :number]
@@ -257,21 +275,4 @@ def _widened(search: Search, fit: Fit, decrement: float) -> Fit | None:
     other = added
     if not problem.is_symmetric:
         other = torch.cat([fit.right, right * root], dim=-1)
-    return Fit(
-        left=added,
-        right=other,
-        residual=fit.residual,
-        size=fit.size,
-        penalty=fit.penalty,
-        status=fit.status,
-        num_steps=fit.num_steps,
-        num_passes=fit.num_passes + 2,
-    )
-
-
-def _best_scale(problem: RecoveryProblem, left: Tensor, right: Tensor) -> float:
-    """Return the multiple of a matrix that explains the measurements best."""
-    image = problem.weights * problem.linear_map.apply_factors(left, right)
-    energy = float(torch.vdot(image, image).real)
-    inner = float(torch.vdot(image, problem.measurements).real)
-    return inner / energy if energy > 0.0 and inner > 0.0 else 1.0
+    return replace(fit, left=added, right=other, num_passes=fit.num_passes + 2)
