@@ -11,12 +11,17 @@ from scipy.sparse.linalg import aslinearoperator
 from torch import Tensor
 
 from tacit.recovery.bridges.scipy import from_scipy
+from tacit.recovery.maps.blocks import BlockDiagonalMap
 from tacit.recovery.maps.combine import StackedMap, SumMap, TwoSidedMap
+from tacit.recovery.maps.convolution import ConvolutionMap
+from tacit.recovery.maps.convolution_grid import Boundary
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.maps.linear_map import AbstractLinearMap
 from tacit.recovery.maps.rank_one import rank_one_map
 from tacit.recovery.maps.stored import StoredMap, gaussian_map
 from tacit.recovery.maps.structured import fourier_map
+from tacit.recovery.subspaces.matrix import gaussian_subspace
+from tacit.recovery.subspaces.support import SupportSubspace
 
 MapBuilder = Callable[[torch.Generator], AbstractLinearMap]
 COMPLEX = torch.complex128
@@ -103,6 +108,40 @@ def _two_sided(dtype: torch.dtype, sides: str) -> MapBuilder:
     return build
 
 
+def _convolution(
+    grid: tuple[int, ...],
+    boundary: Boundary,
+    filters: tuple[str, ...],
+    dtype: torch.dtype = torch.float64,
+    dimension: int = 3,
+) -> MapBuilder:
+    """Filters of a "short" or a "gaussian" subspace, on a smaller grid."""
+    small = tuple((size + 1) // 2 for size in grid)
+    support = SupportSubspace(indices=torch.tensor([2, 0]), shape=small, dtype=dtype)
+
+    def build(generator: torch.Generator) -> AbstractLinearMap:
+        gaussian = gaussian_subspace(small, 3, generator=generator, dtype=dtype)
+        return ConvolutionMap(
+            filters=tuple(support if f == "short" else gaussian for f in filters),
+            signal=gaussian_subspace(grid, dimension, generator=generator, dtype=dtype),
+            boundary=boundary,
+        )
+
+    return build
+
+
+def _blocks(*builders: MapBuilder) -> MapBuilder:
+    def build(generator: torch.Generator) -> AbstractLinearMap:
+        maps = tuple(builder(generator) for builder in builders)
+        count = maps[0].num_measurements
+        stored = gaussian_map(
+            (2, 3), count, generator=generator, dtype=maps[0].spec.dtype
+        )
+        return BlockDiagonalMap(maps=(*maps, stored))
+
+    return build
+
+
 MAPS: dict[str, MapBuilder] = {
     "stored float32": _stored,
     "gaussian": lambda g: gaussian_map((4, 6), 9, generator=g),
@@ -141,6 +180,25 @@ MAPS: dict[str, MapBuilder] = {
     "two subspaces": _two_sided(torch.float64, "both"),
     "two subspaces complex": _two_sided(COMPLEX, "both"),
     "one subspace twice": _two_sided(torch.float64, "same"),
+    "convolution": _convolution((8,), "circular", ("short",)),
+    "convolution, odd size": _convolution((7,), "circular", ("gaussian",)),
+    "convolution complex": _convolution((6,), "circular", ("short",), COMPLEX),
+    "convolution float32": _convolution((7,), "full", ("short",), torch.float32),
+    "convolution, channels": _convolution(
+        (7,), "valid", ("short", "gaussian"), COMPLEX
+    ),
+    "convolution, few signals": _convolution(
+        (6,), "same", ("short", "gaussian"), dimension=6
+    ),
+    "convolution of an image": _convolution((4, 3), "circular", ("short", "short")),
+    "convolution of an image, complex": _convolution(
+        (3, 4), "full", ("gaussian",), COMPLEX, 2
+    ),
+    "blocks": _blocks(
+        _convolution((5,), "circular", ("short",)),
+        _convolution((5,), "circular", ("gaussian",), dimension=2),
+    ),
+    "blocks complex": _blocks(_convolution((5,), "same", ("gaussian",), COMPLEX)),
     "scipy": _operator(torch.float64),
     "scipy complex": _operator(COMPLEX),
 }

@@ -16,8 +16,15 @@ from torch import Tensor
 from tacit.errors import InputError, Status
 from tacit.iterate import AbstractSolver
 from tacit.recovery.descent.line_search import best_step, quartic_coefficients
-from tacit.recovery.maps.residual import line_terms
+from tacit.recovery.maps.residual import transformed_line_terms
 from tacit.recovery.maps.stored import StoredMap
+from tacit.recovery.maps.transforms import (
+    Transforms,
+    measured,
+    moved,
+    products,
+    transformed,
+)
 from tacit.recovery.problem import (
     RecoveryProblem,
     relative_errors,
@@ -71,6 +78,7 @@ class ConjugateState:
     num_stalled: int
     least_decrement: float
     refreshed_at: float
+    transforms: Transforms
     # The gradient as a matrix, where the map is stored and it can be carried along.
     gradient: Tensor | None
     products: tuple[Tensor, Tensor]
@@ -113,8 +121,9 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     -----
     A stored measurement matrix is read once a step: both terms of the line search and
     their adjoints come from one pass, and the next gradient is the old one plus theirs.
-    Other maps compute two forward terms and one adjoint a step. Besides, a step costs
-    O((num_rows + num_columns) rank^2).
+    Other maps compute two forward terms and one adjoint a step, from transforms of the
+    factors that are carried along: a step transforms the direction alone. Besides, a
+    step costs O((num_rows + num_columns) rank^2).
 
     References
     ----------
@@ -156,18 +165,21 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         return self._arrive(problem, None, point, math.inf, 1)
 
     def step(self, problem: RecoveryProblem, state: ConjugateState) -> ConjugateState:
-        terms, adjoints = _line_terms(problem, state)
-        quartic = quartic_coefficients(state.residual, *terms, problem.weights)
+        line = _line(problem, state)
+        quartic = quartic_coefficients(state.residual, *line.terms, problem.weights)
         if self.penalty > 0.0:
             quartic = self._add_penalty(quartic, state)
         s = best_step(quartic)
         left = state.left + s * state.direction[0]
         right = left if problem.is_symmetric else state.right + s * state.direction[1]
-        residual = state.residual + s * (terms[0] + s * terms[1])
-        gradient = state.gradient
-        if gradient is not None and adjoints is not None:
-            gradient = gradient + s * (adjoints[0] + s * adjoints[1])
-        point = _Point(left=left, right=right, residual=residual, gradient=gradient)
+        residual = state.residual + s * (line.terms[0] + s * line.terms[1])
+        point = _Point(
+            left=left,
+            right=right,
+            residual=residual,
+            transforms=moved(state.transforms, s, line.transforms),
+            gradient=line.gradient(state.gradient, s),
+        )
         if relative_errors(problem, residual)[0] > _REFRESH * state.refreshed_at:
             return self._arrive(problem, state, point, s, state.num_passes + 1)
         point = _measure(problem, left, right)
@@ -192,13 +204,13 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             problem, point.residual
         )
         value = squares / 2.0
-        products = _products(problem, point)
+        gradients = _products(problem, point)
         if self.penalty > 0.0:
             factors = point.left, point.right
             value += self.penalty / 2.0 * _inner(factors, factors)
-            products = _plus(products, self.penalty, factors)
-        scaled = self._precondition(products, point, train_error)
-        slope = _inner(products, scaled)
+            gradients = _plus(gradients, self.penalty, factors)
+        scaled = self._precondition(gradients, point, train_error)
+        slope = _inner(gradients, scaled)
         decrement = step_size * slope / value if min(value, slope) > 0.0 else 0.0
         least = min(decrement, before.least_decrement) if before else math.inf
         is_stalled = before is not None and (
@@ -210,6 +222,7 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             left=point.left,
             right=point.right,
             residual=point.residual,
+            transforms=point.transforms,
             gradient=point.gradient,
             value=value,
             train_error=train_error,
@@ -221,9 +234,9 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             refreshed_at=before.refreshed_at
             if before and train_error > _REFRESH * before.refreshed_at
             else train_error,
-            products=products,
+            products=gradients,
             preconditioned=scaled,
-            direction=_direction(products, scaled, slope, before),
+            direction=_direction(gradients, scaled, slope, before),
         )
 
     def _add_penalty(
@@ -262,58 +275,84 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Point:
-    """Factors with their residual, and the gradient where it is kept as a matrix."""
+    """Factors, their transforms and residual, and the gradient if kept as a matrix."""
 
     left: Tensor
     right: Tensor
     residual: Tensor
+    transforms: Transforms
     gradient: Tensor | None
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Line:
+    """How everything changes along the direction, linearly and quadratically."""
+
+    terms: tuple[Tensor, Tensor]
+    transforms: Transforms
+    adjoints: tuple[Tensor, Tensor] | None
+
+    def gradient(self, before: Tensor | None, step: float) -> Tensor | None:
+        """Return the gradient after a step, where it is kept as a matrix."""
+        if before is None or self.adjoints is None:
+            return None
+        return before + step * (self.adjoints[0] + step * self.adjoints[1])
 
 
 def _measure(problem: RecoveryProblem, left: Tensor, right: Tensor) -> _Point:
     """Compute the residual at a point from the measurements."""
     right = left if problem.is_symmetric else right
     linear_map, y = problem.linear_map, problem.measurements
-    if not isinstance(linear_map, StoredMap):
-        residual = linear_map.apply_factors(left, right) - y
-        return _Point(left=left, right=right, residual=residual, gradient=None)
-    packed = linear_map.pack(left @ right.mH)
-    residuals, gradients = linear_map.fused_pass(packed[None], y[None], problem.weights)
-    gradient = linear_map.unpack(gradients[0])
-    return _Point(left=left, right=right, residual=residuals[0], gradient=gradient)
+    transforms = transformed(linear_map, left, right)
+    gradient: Tensor | None = None
+    if isinstance(linear_map, StoredMap):
+        packed = linear_map.pack(left @ right.mH)[None]
+        residuals, gradients = linear_map.fused_pass(packed, y[None], problem.weights)
+        residual, gradient = residuals[0], linear_map.unpack(gradients[0])
+    else:
+        residual = measured(linear_map, transforms, transforms) - y
+    return _Point(
+        left=left,
+        right=right,
+        residual=residual,
+        transforms=transforms,
+        gradient=gradient,
+    )
 
 
-def _line_terms(
-    problem: RecoveryProblem, state: ConjugateState
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor] | None]:
-    """Return the residual's linear and quadratic change, and their adjoints if stored.
-
-    They belong to the matrices ``L dR^H + dL R^H`` and ``dL dR^H``.
-    """
+def _line(problem: RecoveryProblem, state: ConjugateState) -> _Line:
+    """Look along the direction: one pass over a stored matrix, or two applications."""
     linear_map = problem.linear_map
     (left, right), (d_left, d_right) = (state.left, state.right), state.direction
-    if isinstance(linear_map, StoredMap):
-        first = left @ d_right.mH + d_left @ right.mH
-        packed = linear_map.pack(torch.stack([first, d_left @ d_right.mH]))
-        nothing = torch.zeros_like(state.residual).expand(2, -1)
-        terms, adjoints = linear_map.fused_pass(packed, nothing, problem.weights)
-        matrices = linear_map.unpack(adjoints)
-        return (terms[0], terms[1]), (matrices[0], matrices[1])
-    return line_terms(linear_map, left, right, d_left, d_right), None
+    direction = transformed(linear_map, d_left, d_right)
+    if not isinstance(linear_map, StoredMap):
+        terms = transformed_line_terms(linear_map, state.transforms, direction)
+        return _Line(terms=terms, transforms=direction, adjoints=None)
+    first = left @ d_right.mH + d_left @ right.mH
+    packed = linear_map.pack(torch.stack([first, d_left @ d_right.mH]))
+    nothing = torch.zeros_like(state.residual).expand(2, -1)
+    terms, adjoints = linear_map.fused_pass(packed, nothing, problem.weights)
+    matrices = linear_map.unpack(adjoints)
+    return _Line(
+        terms=(terms[0], terms[1]),
+        transforms=direction,
+        adjoints=(matrices[0], matrices[1]),
+    )
 
 
 def _products(problem: RecoveryProblem, point: _Point) -> _Pair:
     """Return the gradient with respect to both factors."""
-    left, right = point.left, point.right
     if point.gradient is not None:
-        products = point.gradient @ right, point.gradient.mH @ left
+        gradient = point.gradient
+        found = gradient @ point.right, gradient.mH @ point.left
     else:
         weighted = problem.weights * point.residual
-        products = problem.linear_map.adjoint_times(weighted, left, right)
+        found = products(problem.linear_map, weighted, point.transforms)
     if problem.is_symmetric:
-        mean = (products[0] + products[1]) / 2.0
+        mean = (found[0] + found[1]) / 2.0
         return mean, mean
-    return products
+    return found
 
 
 def _direction(

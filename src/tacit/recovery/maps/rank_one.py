@@ -97,66 +97,15 @@ class RankOneMap(AbstractLinearMap):
         return scaled.mT @ self._right.conj()
 
     def apply_factors(self, left: Tensor, right: Tensor) -> Tensor:
-        p, q = self._project(left, right)
-        return (p * q.conj()).sum(-2)
+        transforms = self.transformed(left, right)
+        return self.measured(transforms, transforms)
 
     def adjoint_times(
         self, measurements: Tensor, left: Tensor, right: Tensor
     ) -> tuple[Tensor, Tensor]:
-        p, q = self._project(left, right)
-        return self._adjoint_products(measurements, p, q)
+        return self.products(measurements, self.transformed(left, right))
 
-    def residual_and_products(
-        self, left: Tensor, right: Tensor, measurements: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        r"""Return :math:`r = \mathcal{A}(L R^H) - y`, :math:`G R` and :math:`G^H L`.
-
-        :math:`G = \mathcal{A}^*(w \circ r)`. Both directions share the products of the
-        vectors with the factors.
-
-        Parameters
-        ----------
-        left : Tensor, shape (..., num_rows, k)
-        right : Tensor, shape (..., num_columns, k)
-        measurements : Tensor, shape (..., num_measurements)
-            y.
-        weights : Tensor, shape (num_measurements,)
-            w, real.
-
-        Returns
-        -------
-        residual : Tensor, shape (..., num_measurements)
-            Not weighted.
-        left_product : Tensor, shape (..., num_rows, k)
-        right_product : Tensor, shape (..., num_columns, k)
-        """
-        p, q = self._project(left, right)
-        residual = (p * q.conj()).sum(-2) - measurements
-        return residual, *self._adjoint_products(weights * residual, p, q)
-
-    def line_terms(
-        self, left: Tensor, right: Tensor, d_left: Tensor, d_right: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        r"""Return the linear and the quadratic change of measurements along a line.
-
-        They are :math:`\mathcal{A}(L D_R^H + D_L R^H)` and :math:`\mathcal{A}(D_L
-        D_R^H)`; each factor is multiplied with the vectors once.
-
-        Parameters
-        ----------
-        left, d_left : Tensor, shape (..., num_rows, k)
-        right, d_right : Tensor, shape (..., num_columns, k)
-
-        Returns
-        -------
-        linear, quadratic : Tensor, shape (..., num_measurements)
-        """
-        p, q = self._project(left, right)
-        d_p, d_q = self._project(d_left, d_right)
-        linear = (p * d_q.conj() + d_p * q.conj()).sum(-2)
-        return linear, (d_p * d_q.conj()).sum(-2)
-
-    def _project(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    def transformed(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """Return ``a_i^H L`` and ``b_i^H R``, both of shape (..., k, measurements).
 
         With k first the products are several times faster than with k last.
@@ -166,9 +115,17 @@ class RankOneMap(AbstractLinearMap):
             return p, p
         return p, right.mT.contiguous() @ self._right.mH
 
-    def _adjoint_products(
-        self, measurements: Tensor, p: Tensor, q: Tensor
+    def measured(
+        self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Return the measurements of the left part of one and the right of another."""
+        return (first[0] * second[1].conj()).sum(-2)
+
+    def products(
+        self, measurements: Tensor, transforms: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor]:
+        """Return what ``adjoint_times`` returns, from transformed factors."""
+        p, q = transforms
         y = measurements.unsqueeze(-2)
         left_product = ((y * q) @ self.left_vectors).mT.contiguous()
         if p is q and not y.is_complex():

@@ -1,11 +1,15 @@
 r"""Residual and gradient products of a factored matrix, in one pass if possible."""
 
-import torch
 from torch import Tensor
 
 from tacit.recovery.maps.linear_map import AbstractLinearMap
-from tacit.recovery.maps.rank_one import RankOneMap
 from tacit.recovery.maps.stored import StoredMap
+from tacit.recovery.maps.transforms import (
+    Transforms,
+    measured,
+    products,
+    transformed,
+)
 
 
 def residual_and_products(
@@ -18,7 +22,8 @@ def residual_and_products(
     r"""Return :math:`r = \mathcal{A}(L R^H) - y`, :math:`G R` and :math:`G^H L`.
 
     :math:`G = \mathcal{A}^*(w \circ r)` is the gradient of :math:`\frac12 \sum_i w_i
-    |r_i|^2` with respect to :math:`L R^H`. A stored measurement matrix is read once.
+    |r_i|^2` with respect to :math:`L R^H`. A stored measurement matrix is read once;
+    convolutions transform the factors once.
 
     Parameters
     ----------
@@ -37,15 +42,15 @@ def residual_and_products(
     left_product : Tensor, shape (..., num_rows, k)
     right_product : Tensor, shape (..., num_columns, k)
     """
-    if isinstance(linear_map, (RankOneMap, StoredMap)):
+    if isinstance(linear_map, StoredMap):
         return linear_map.residual_and_products(left, right, measurements, weights)
-    residual = linear_map.apply_factors(left, right)
+    transforms = transformed(linear_map, left, right)
+    residual = measured(linear_map, transforms, transforms)
     if residual.shape[:-1] == measurements.shape[:-1]:
         residual -= measurements
     else:
         residual = residual - measurements
-    products = linear_map.adjoint_times(weights * residual, left, right)
-    return residual, *products
+    return residual, *products(linear_map, weights * residual, transforms)
 
 
 def line_terms(
@@ -74,9 +79,16 @@ def line_terms(
     -------
     linear, quadratic : Tensor, shape (..., num_measurements)
     """
-    if isinstance(linear_map, (RankOneMap, StoredMap)):
+    if isinstance(linear_map, StoredMap):
         return linear_map.line_terms(left, right, d_left, d_right)
-    linear = linear_map.apply_factors(
-        torch.cat([left, d_left], -1), torch.cat([d_right, right], -1)
-    )
-    return linear, linear_map.apply_factors(d_left, d_right)
+    here = transformed(linear_map, left, right)
+    there = transformed(linear_map, d_left, d_right)
+    return transformed_line_terms(linear_map, here, there)
+
+
+def transformed_line_terms(
+    linear_map: AbstractLinearMap, here: Transforms, there: Transforms
+) -> tuple[Tensor, Tensor]:
+    """Return what ``line_terms`` returns, from transforms of factors and direction."""
+    linear = measured(linear_map, here, there) + measured(linear_map, there, here)
+    return linear, measured(linear_map, there, there)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from tacit.errors import InputError, ShapeError
+from tacit.recovery.hartley import hartley, hartley_at
 from tacit.recovery.maps.linear_map import (
     AbstractLinearMap,
     Isotropy,
@@ -115,13 +116,7 @@ class FourierMap(AbstractLinearMap):
         if mixed.is_complex():
             spectrum = torch.fft.fft(mixed, norm="ortho")
             return self._scale * spectrum[..., self.coefficients]
-        # H_k = Re F_k - Im F_k, and F_{N-k} is the conjugate of F_k.
-        spectrum = torch.fft.rfft(mixed, norm="ortho")
-        mirrored = mixed.shape[-1] - self.coefficients
-        is_upper = mirrored < self.coefficients
-        picked = spectrum[..., torch.where(is_upper, mirrored, self.coefficients)]
-        turned = torch.where(is_upper, -picked.imag, picked.imag)
-        return self._scale * (picked.real - turned)
+        return self._scale * hartley_at(mixed, self.coefficients)
 
     def adjoint_apply(self, measurements: Tensor) -> Tensor:
         size = self.signs.numel()
@@ -130,7 +125,7 @@ class FourierMap(AbstractLinearMap):
         if spread.is_complex():
             mixed = torch.fft.ifft(spread, norm="ortho")
         else:
-            mixed = _hartley(spread)
+            mixed = hartley(spread)
         return self.signs.conj() * mixed.unflatten(-1, self.signs.shape)
 
     def apply_factors(self, left: Tensor, right: Tensor) -> Tensor:
@@ -140,15 +135,6 @@ class FourierMap(AbstractLinearMap):
         self, measurements: Tensor, left: Tensor, right: Tensor
     ) -> tuple[Tensor, Tensor]:
         return adjoint_times_densely(self, measurements, left, right)
-
-
-def _hartley(vector: Tensor) -> Tensor:
-    """Return the unitary Hartley transform, which is its own inverse and adjoint."""
-    spectrum = torch.fft.rfft(vector, norm="ortho")
-    mirrored = spectrum[..., 1 : (vector.shape[-1] + 1) // 2].flip(-1)
-    return torch.cat(
-        (spectrum.real - spectrum.imag, mirrored.real + mirrored.imag), dim=-1
-    )
 
 
 def fourier_map(
