@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from subspace_cases import SUBSPACES
 from tacit.errors import InputError, ShapeError
 from tacit.recovery.subspaces.matrix import (
     MatrixSubspace,
+    basis_signals,
     gaussian_subspace,
     orthonormalised,
 )
@@ -131,3 +133,14 @@ def test_what_makes_no_subspace_is_refused(generator: torch.Generator) -> None:
     for grid, dimension in (((4,), 0), ((2, 2), 5)):
         with pytest.raises(ShapeError, match=rf"1\.\.4 for grid .*; got {dimension}"):
             gaussian_subspace(grid, dimension, generator=generator)
+
+
+@pytest.mark.parametrize("build", SUBSPACES.values(), ids=SUBSPACES.keys())
+def test_basis_signals_are_columns(build: Any, generator: torch.Generator) -> None:
+    subspace = build(generator)
+    last = subspace.dimension
+    part = slice(min(1, last - 1), last)
+    signals = basis_signals(subspace, part).flatten(1)
+    expected = basis_matrix(subspace)[:, part].mT
+    assert torch.allclose(signals, expected, rtol=0.0, atol=1e-6)
+    assert signals.dtype == subspace.spec.dtype

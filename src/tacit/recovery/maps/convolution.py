@@ -13,6 +13,7 @@ from torch import Tensor
 from tacit.errors import InputError
 from tacit.recovery.maps.convolution_grid import Boundary, ConvolutionGrid
 from tacit.recovery.maps.linear_map import AbstractLinearMap, Isotropy, MapSpec
+from tacit.recovery.subspaces.matrix import basis_signals
 from tacit.recovery.subspaces.subspace import AbstractSubspace
 
 # Numbers that each array of a pass over a whole matrix holds at once.
@@ -169,11 +170,17 @@ class ConvolutionMap(AbstractLinearMap):
             parts = zip(self._channels(), blocks, strict=True)
             return torch.cat([part.apply(block) for part, block in parts], dim=-1)
         total = matrix.new_zeros(*matrix.shape[:-2], self._spec.num_measurements)
-        for part, units in self._units(min(rows, columns), matrix[..., 0, 0].numel()):
-            if columns <= rows:
-                total += self.apply_factors(matrix[..., part], units)
-            else:
-                total += self.apply_factors(units, matrix[..., part, :].mH)
+        batch = matrix[..., 0, 0].numel()
+        if columns <= rows:
+            for part, signals in self._basis(self.signal, batch):
+                filters = map(self._grid.transform, self.filters_of(matrix[..., part]))
+                transforms = *filters, signals
+                total += self.measured(transforms, transforms)
+        else:
+            for part, filters in self._basis(self.filters[0], batch):
+                signals = self.signal_of(matrix[..., part, :].mH)
+                transforms = filters, self._grid.transform(signals)
+                total += self.measured(transforms, transforms)
         return total
 
     def adjoint_apply(self, measurements: Tensor) -> Tensor:
@@ -186,13 +193,12 @@ class ConvolutionMap(AbstractLinearMap):
         matrix = measurements.new_empty(*measurements.shape[:-1], rows, columns)
         seen = self._grid.place(measurements.unsqueeze(-2))
         batch = measurements[..., 0].numel()
-        for part, units in self._units(min(rows, columns), batch):
-            if columns <= rows:
-                signals = self._grid.transform(self.signal_of(units))
+        if columns <= rows:
+            for part, signals in self._basis(self.signal, batch):
                 matrix[..., part] = self._left_product(seen, signals)
-            else:
-                filters = [self._grid.transform(w) for w in self.filters_of(units)]
-                matrix[..., part, :] = self._right_product(seen, filters).mH
+        else:
+            for part, filters in self._basis(self.filters[0], batch):
+                matrix[..., part, :] = self._right_product(seen, [filters]).mH
         return matrix
 
     def apply_factors(self, left: Tensor, right: Tensor) -> Tensor:
@@ -259,10 +265,8 @@ class ConvolutionMap(AbstractLinearMap):
         size = math.prod(self._grid.transformed)
 
         def rows(subspace: AbstractSubspace) -> Tensor:
-            units = torch.eye(
-                subspace.dimension, dtype=self._spec.dtype, device=self._spec.device
-            )
-            signals, padded = subspace.synthesise(units), self._grid.transformed
+            signals = basis_signals(subspace, slice(0, subspace.dimension))
+            padded = self._grid.transformed
             axes = tuple(range(1, signals.dim()))
             spectra = torch.fft.fftn(signals, s=padded, dim=axes, norm="ortho")
             return spectra.flatten(1).mT
@@ -279,16 +283,14 @@ class ConvolutionMap(AbstractLinearMap):
         """Return every channel as a map of its own."""
         return [replace(self, filters=(b,), isotropy=None) for b in self.filters]
 
-    def _units(self, size: int, batch: int) -> Iterator[tuple[slice, Tensor]]:
-        """Yield blocks of columns of the identity, as many as memory allows."""
+    def _basis(
+        self, subspace: AbstractSubspace, batch: int
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield transforms of basis signals, as many at once as memory allows."""
         width = max(1, _BLOCK // (math.prod(self._grid.transformed) * max(1, batch)))
-        for first in range(0, size, width):
-            count = min(width, size - first)
-            units = torch.zeros(
-                size, count, dtype=self._spec.dtype, device=self._spec.device
-            )
-            units[first : first + count].fill_diagonal_(1.0)
-            yield slice(first, first + count), units
+        for first in range(0, subspace.dimension, width):
+            part = slice(first, min(first + width, subspace.dimension))
+            yield part, self._grid.transform(basis_signals(subspace, part))
 
     def _left_product(self, seen: Sequence[Tensor], signals: Tensor) -> Tensor:
         r"""Return :math:`\mathcal{A}^*(q) R`: correlations with the signals."""

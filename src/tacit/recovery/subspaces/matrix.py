@@ -124,6 +124,28 @@ class MatrixSubspace(AbstractSubspace):
         return product.conj().resolve_conj()
 
 
+def basis_signals(subspace: AbstractSubspace, part: slice) -> Tensor:
+    """Return some columns of B as signals; those of a stored matrix are not copied.
+
+    Parameters
+    ----------
+    subspace : AbstractSubspace
+    part : slice
+        Which, with a start and a stop.
+
+    Returns
+    -------
+    Tensor, shape (part.stop - part.start, *grid)
+    """
+    spec = subspace.spec
+    if isinstance(subspace, MatrixSubspace) and isinstance(subspace.matrix, Tensor):
+        return subspace.matrix[:, part].mT.unflatten(-1, spec.grid)
+    count = part.stop - part.start
+    units = torch.zeros(count, spec.dimension, dtype=spec.dtype, device=spec.device)
+    units[:, part].fill_diagonal_(1.0)
+    return subspace.synthesise(units)
+
+
 def orthonormalised(subspace: AbstractSubspace) -> tuple[AbstractSubspace, Tensor]:
     r"""Return the same subspace with orthonormal columns Q, and R with :math:`B = Q R`.
 
