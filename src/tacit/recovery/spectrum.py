@@ -21,14 +21,32 @@ def factor_spectrum(left: Tensor, right: Tensor) -> Tensor:
 
 def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return balanced factors of the best approximation of a smaller rank."""
+    first, root, second = _decomposed(left, right)
+    kept = first[:, :rank] * root[:rank]
+    return kept, kept if left is right else second[:, :rank] * root[:rank]
+
+
+def without_vanished(
+    left: Tensor, right: Tensor, rtol: float
+) -> tuple[Tensor, Tensor]:
+    """Return balanced factors without singular values below a part of the largest.
+
+    One column is left at least.
+    """
+    first, root, second = _decomposed(left, right)
+    rank = max(int((root.square() > rtol * root[0].square()).sum()), 1)
+    kept = first[:, :rank] * root[:rank]
+    return kept, kept if left is right else second[:, :rank] * root[:rank]
+
+
+def _decomposed(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return singular vectors of a product and the roots of its singular values."""
     if left is right:
-        basis, values, _ = torch.linalg.svd(left, full_matrices=False)
-        kept = basis[:, :rank] * values[:rank]
-        return kept, kept
+        basis, root, _ = torch.linalg.svd(left, full_matrices=False)
+        return basis, root, basis
     first, second = torch.linalg.qr(left), torch.linalg.qr(right)
     u, values, vh = torch.linalg.svd(first.R @ second.R.mH, full_matrices=False)
-    roots = values[:rank].sqrt()
-    return first.Q @ (u[:, :rank] * roots), second.Q @ (vh[:rank].mH * roots)
+    return first.Q @ u, values.sqrt(), second.Q @ vh.mH
 
 
 def gap_ratios(spectrum: Tensor) -> Tensor:
@@ -85,3 +103,13 @@ def read_rank(spectrum: Tensor) -> tuple[int, float]:
         return len(ratios), float(ratios[-1])
     rank = int(ratios.argmax()) + 1
     return rank, widest
+
+
+def nuclear_norm_bound(left: Tensor, right: Tensor) -> float:
+    """Return at least the nuclear norm of ``left @ right^H``, rounding included."""
+    left_core, right_core = torch.linalg.qr(left).R, torch.linalg.qr(right).R
+    norm = float(torch.linalg.svdvals(left_core @ right_core.mH).sum())
+    # Cancellation between columns: errors scale with the factors, not their product.
+    sizes = [float(torch.linalg.vector_norm(factor)) for factor in (left, right)]
+    size = max(left.shape[0], right.shape[0])
+    return norm + 8.0 * size * torch.finfo(torch.float64).eps * sizes[0] * sizes[1]

@@ -82,7 +82,7 @@ class ConjugateState:
     # The gradient as a matrix, where the map is stored and it can be carried along.
     gradient: Tensor | None
     products: tuple[Tensor, Tensor]
-    preconditioned: tuple[Tensor, Tensor]
+    slope: float
     direction: tuple[Tensor, Tensor]
 
 
@@ -235,7 +235,7 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
             if before and train_error > _REFRESH * before.refreshed_at
             else train_error,
             products=gradients,
-            preconditioned=scaled,
+            slope=slope,
             direction=_direction(gradients, scaled, slope, before),
         )
 
@@ -246,7 +246,13 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         c0, c1, c2, c3, c4 = quartic
         factors, direction = (state.left, state.right), state.direction
         slope, curvature = _inner(factors, direction), _inner(direction, direction)
-        return c0, c1 + 2.0 * self.penalty * slope, c2 + self.penalty * curvature, c3, c4
+        return (
+            c0,
+            c1 + 2.0 * self.penalty * slope,
+            c2 + self.penalty * curvature,
+            c3,
+            c4,
+        )
 
     def _precondition(
         self, products: _Pair, point: "_Point", train_error: float
@@ -362,8 +368,8 @@ def _direction(
     downhill = -scaled[0], -scaled[1]
     if before is None:
         return downhill
-    last = _inner(before.products, before.preconditioned)
-    beta = (slope - _inner(before.products, scaled)) / last if last > 0.0 else 0.0
+    last, kept = before.slope, _inner(before.products, scaled)
+    beta = (slope - kept) / last if last > 0.0 else 0.0
     if not beta > 0.0:
         return downhill
     first = downhill[0] + beta * before.direction[0]

@@ -1,7 +1,7 @@
 r"""Anderson's extrapolation of a fixed-point iteration, guarded."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -25,6 +25,8 @@ class Memory:
         Those of the last step; None before the first.
     best : float
         The least norm of f so far.
+    fallback : Tensor or None, shape (size,)
+        :math:`x + f(x)` where that was.
     """
 
     targets: Tensor
@@ -32,6 +34,7 @@ class Memory:
     last_target: Tensor | None
     last_residual: Tensor | None
     best: float
+    fallback: Tensor | None
 
     @staticmethod
     def empty(like: Tensor) -> "Memory":
@@ -43,6 +46,7 @@ class Memory:
             last_target=None,
             last_residual=None,
             best=math.inf,
+            fallback=None,
         )
 
 
@@ -55,7 +59,8 @@ def extrapolate(
     over the last eight steps, the next point is :math:`g - \theta^T \Delta g` with real
     weights :math:`\theta` that minimise :math:`\|f - \theta^T \Delta f\|^2`, damped by
     1e-10 of the trace of its matrix. Where f is more than twice as long as ever before,
-    it is g, and all is forgotten.
+    it is the g of the shortest f so far, and all is forgotten: without extrapolation,
+    averaged maps never lengthen f.
 
     Parameters
     ----------
@@ -76,9 +81,10 @@ def extrapolate(
     target, f = _real(point + residual), _real(residual)
     size = float(torch.linalg.vector_norm(f))
     targets, residuals = memory.targets, memory.residuals
-    if size > _GROWTH * memory.best:
-        targets, residuals = targets[:0], residuals[:0]
-    elif memory.last_target is not None and memory.last_residual is not None:
+    if memory.fallback is not None and not size <= _GROWTH * memory.best:
+        forgotten = replace(Memory.empty(point), best=memory.best)
+        return _like(point, memory.fallback), forgotten
+    if memory.last_target is not None and memory.last_residual is not None:
         keep = slice(1 if targets.shape[0] == _DEPTH else 0, None)
         new = (target - memory.last_target)[None]
         targets = torch.cat((targets[keep], new))
@@ -91,15 +97,22 @@ def extrapolate(
         weights, failure = torch.linalg.solve_ex(gram, residuals @ f)
         if int(failure) == 0:
             following = target - weights @ targets
-    if point.is_complex():
-        following = torch.view_as_complex(following.reshape(-1, 2))
-    return following, Memory(
+    is_best = size <= memory.best
+    return _like(point, following), Memory(
         targets=targets,
         residuals=residuals,
         last_target=target,
         last_residual=f,
-        best=min(memory.best, size),
+        best=size if is_best else memory.best,
+        fallback=target if is_best else memory.fallback,
     )
+
+
+def _like(point: Tensor, vector: Tensor) -> Tensor:
+    """Return the vector of real numbers as one of the point's dtype."""
+    if point.is_complex():
+        return torch.view_as_complex(vector.reshape(-1, 2))
+    return vector
 
 
 def _real(vector: Tensor) -> Tensor:

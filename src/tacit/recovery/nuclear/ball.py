@@ -121,9 +121,11 @@ class ResidualBall:
             If no s comes that close: the measurements are not attained.
         """
         coefficients = self._analyse(residual)
-        sizes = torch.view_as_real(coefficients).square().sum(-1) if (
-            coefficients.is_complex()
-        ) else coefficients.square()
+        sizes = (
+            torch.view_as_real(coefficients).square().sum(-1)
+            if (coefficients.is_complex())
+            else coefficients.square()
+        )
         total = float(sizes.sum())
         if total <= noise_bound * noise_bound:
             return torch.zeros_like(residual)
@@ -149,7 +151,7 @@ class ResidualBall:
         if least > noise_bound + 1e-9 * math.sqrt(scale):
             raise InputError(
                 f"noise_bound must be at least {least:.6g}, the distance from the "
-                f"measurements to those of any matrix; got {noise_bound:.6g}; raise it, "
+                f"measurements to those of any matrix; got {noise_bound:.6g}; raise it "
                 "or give a penalty"
             )
 

@@ -125,7 +125,9 @@ def constraint(program: NuclearProgram) -> Constraint:
         fitted = float(inner.weights.sum(dtype=torch.float64))
         mean = float(gram.diagonal().real.sum()) / fitted
         if mean <= 0.0:
-            raise InputError("every measurement is zero for all matrices; check the map")
+            raise InputError(
+                "every measurement is zero for all matrices; check the map"
+            )
         if not is_exact:
             scale = math.sqrt(_SCALE * mean)
         gram.diagonal().add_(scale * scale)
@@ -162,7 +164,7 @@ def _fitted_gram(program: NuclearProgram) -> Tensor:
 def _factorised(
     program: NuclearProgram, gram: Tensor
 ) -> tuple[Tensor | None, ResidualBall | None]:
-    """Return the Cholesky factor, or the ball where an exact fit needs a pseudo-inverse.
+    """Return the Cholesky factor, or the ball if a pseudo-inverse is needed.
 
     Raises
     ------

@@ -22,12 +22,12 @@ from tacit.recovery.problem import RecoveryProblem
 
 Route = Literal["factors", "splitting"]
 
-# Up to here the exact projection is affordable: an eigendecomposition of this size, and
-# a singular value decomposition of the matrix in every step.
+# Up to here the splitting is affordable: a factorisation of this size, and a singular
+# value decomposition of the matrix in every step.
 LARGEST_SPLITTING = 4000
 _LARGEST_SIDE = 1000
 _FACTORS = "overparameterised factors with multipliers"
-_SPLITTING = "Douglas-Rachford splitting with exact projection"
+_SPLITTING = "Douglas-Rachford splitting"
 _STANDARD_DEVIATIONS = 3.0
 
 
@@ -56,8 +56,8 @@ def minimise_nuclear_norm(
     columns added along the leading singular vectors of the back-projected residual, and
     a multiplier for the constraint. The matrix is never formed.
 
-    ``splitting`` : Douglas-Rachford splitting with the exact projection onto the ball of
-    residuals, for at most 4000 measurements.
+    ``splitting`` : Douglas-Rachford splitting, with exact projections that take one
+    factorisation of :math:`\mathcal{A} \mathcal{A}^*`, for at most 4000 measurements.
 
     Parameters
     ----------
@@ -215,8 +215,8 @@ def _answer(task: _Task, route: Route | None) -> _Answer:
 
 def _why_factors(program: NuclearProgram) -> str:
     if _fits(program):
-        return "fewer steps than splitting, whose projection this size would allow"
-    return "too large for the exact projection of the splitting"
+        return "fewer steps than the splitting, which this size would allow"
+    return "too large for the splitting"
 
 
 def _factor(task: _Task, reason: str) -> _Answer:
@@ -268,7 +268,9 @@ def _split(task: _Task, reason: str, before: _Answer | None) -> _Answer:
 def _is_zero(program: NuclearProgram) -> bool:
     """Whether the zero matrix is a solution for reasons of size alone."""
     size = size_of(program.problem, program.problem.measurements)
-    return size == 0.0 or (program.penalty is None and size <= (program.noise_bound or 0))
+    return size == 0.0 or (
+        program.penalty is None and size <= (program.noise_bound or 0)
+    )
 
 
 def _zero(program: NuclearProgram) -> _Answer:
@@ -313,9 +315,7 @@ def _require(
             "build it in float64 or complex128"
         )
     if route not in (None, "factors", "splitting"):
-        raise InputError(
-            f"route must be 'factors', 'splitting' or None; got {route!r}"
-        )
+        raise InputError(f"route must be 'factors', 'splitting' or None; got {route!r}")
     if route == "splitting" and not _fits(program):
         raise InputError(
             f"route 'splitting' takes at most {LARGEST_SPLITTING} measurements of "

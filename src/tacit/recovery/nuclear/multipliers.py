@@ -27,7 +27,7 @@ from tacit.recovery.nuclear.penalised import (
 )
 from tacit.recovery.nuclear.program import NuclearProgram
 from tacit.recovery.problem import RecoveryProblem, num_unknowns
-from tacit.recovery.spectrum import factor_spectrum, truncate
+from tacit.recovery.spectrum import truncate, without_vanished
 
 _FIRST_WIDTH = 8
 _MOST_ROUNDS = 60
@@ -145,7 +145,9 @@ def _within_noise(
             wanted = accuracy / 3.0
         else:
             penalty *= math.exp(-min(max(miss / guess.power, -1.0), _LONGEST_STEP))
-        accuracy = max(min(accuracy / 3.0, 2.0 * abs(miss)), min(wanted, accuracy / 3.0))
+        accuracy = max(
+            min(accuracy / 3.0, 2.0 * abs(miss)), min(wanted, accuracy / 3.0)
+        )
     return _solution(
         search, fit, gap, rtol, problem.weights * -fit.residual / fit.penalty
     )
@@ -227,10 +229,8 @@ def _finish(
 ) -> FactoredSolution | None:
     """Return the solution if one more fit and one more dual vector prove it."""
     problem = search.problem
-    spectrum = factor_spectrum(fit.left, fit.right)
     floor = _NEGLIGIBLE * fit.size / size_of(problem, problem.measurements)
-    rank = max(int((spectrum > floor * spectrum[0]).sum()), 1)
-    left, right = truncate(fit.left, fit.right, rank)
+    left, right = without_vanished(fit.left, fit.right, floor)
     fit = replace(fit, left=left, right=right)
     if num_unknowns(problem, fit.rank) > _MOST_UNKNOWNS * float(problem.weights.sum()):
         return None
@@ -293,7 +293,9 @@ def _is_over(search: Search, fit: Fit) -> bool:
     return fit.is_cut or fit.num_steps >= search.max_steps
 
 
-def _with_measurements(problem: RecoveryProblem, measurements: Tensor) -> RecoveryProblem:
+def _with_measurements(
+    problem: RecoveryProblem, measurements: Tensor
+) -> RecoveryProblem:
     return RecoveryProblem(
         linear_map=problem.linear_map,
         measurements=measurements,

@@ -19,7 +19,7 @@ from tacit.iterate import Observer, Solution, iterate
 from tacit.recovery.back_projection import leading_eigenpairs, leading_triplets
 from tacit.recovery.descent.conjugate import ConjugateGradients, ConjugateState
 from tacit.recovery.problem import RecoveryProblem
-from tacit.recovery.spectrum import factor_spectrum, truncate
+from tacit.recovery.spectrum import without_vanished
 
 # Singular values this much below the largest are columns that have vanished.
 _VANISHED = 1e-12
@@ -236,9 +236,7 @@ def _as_fit(
 ) -> Fit:
     """Return balanced factors without the columns that vanished."""
     state = solution.state
-    spectrum = factor_spectrum(state.left, state.right)
-    kept = max(int((spectrum > _VANISHED * spectrum[0]).sum()), 1)
-    left, right = truncate(state.left, state.right, kept)
+    left, right = without_vanished(state.left, state.right, _VANISHED)
     return Fit(
         left=left,
         right=right,

@@ -46,7 +46,9 @@ class Point:
     measurements: Tensor
 
     def misfit(self, multiple: float) -> float:
-        """Return the length of the residual of a multiple."""
+        """Return the length of the residual of a multiple; infinite beyond float64."""
+        if math.isinf(multiple):
+            return math.inf
         return length(multiple * self.image - self.measurements)
 
 

@@ -59,9 +59,9 @@ class SplittingState:
     value : float
         Objective at X, whether or not X fits.
     relative_gap : float
-        (upper - lower) / upper of the value of ``feasible`` and of q scaled, at the
-        last check; infinite before the first. Computed in floating point: a solver's
-        estimate, not a certificate.
+        The larger of (upper - lower) / upper and \|upper - value\| / upper at the last
+        check, upper the value of ``feasible`` and lower that of q scaled; infinite
+        before the first. A solver's estimate, not a certificate.
     num_steps : int
     num_passes : int
         Products with the map or its adjoint.
@@ -155,8 +155,7 @@ class DouglasRachford(AbstractSolver[NuclearProgram, SplittingState]):
         left, right = y.new_zeros(rows, 0), y.new_zeros(columns, 0)
         size = _first_singular_value(problem, start)
         is_solved = size == 0.0 or (
-            problem.noise_bound is not None
-            and _norm(y) <= problem.noise_bound
+            problem.noise_bound is not None and _norm(y) <= problem.noise_bound
         )
         zero = y.new_zeros(rows * columns + 2 * y.shape[0])
         first = _START_STEP_EXACT if fit.scale == 0.0 else _START_STEP
@@ -228,9 +227,7 @@ def _shrunk(program: NuclearProgram, matrix: Tensor, gamma: float) -> Shrunk:
     return shrink_singular_values(matrix, threshold)
 
 
-def _balance(
-    state: SplittingState, here: Tensor, there: Tensor, count: int
-) -> float:
+def _balance(state: SplittingState, here: Tensor, there: Tensor, count: int) -> float:
     """Return the running geometric mean of relative primal over dual change."""
     following = state.num_steps + 1
     if not any(due - _AVERAGED < following <= due for due in _ADAPT_AT):
@@ -264,9 +261,7 @@ def _advanced(state: SplittingState, here: Tensor, there: Tensor) -> SplittingSt
                 previous=None,
                 balance=0.0,
             )
-    point, memory = extrapolate(
-        state.memory, state.point, _RELAXATION * (there - here)
-    )
+    point, memory = extrapolate(state.memory, state.point, _RELAXATION * (there - here))
     return replace(state, point=point, memory=memory)
 
 
@@ -289,8 +284,9 @@ def _checked(
             s = fit.undamped(excess)
             matrix = matrix - fit.adjoint(s)
             upper = _nuclear_norm(matrix)
-    gap = (upper - lower) / upper if upper > 0.0 else 0.0
-    gap = abs(gap)
+    # X itself must have this value too, not only the point that fits.
+    apart = max(abs(upper - lower), abs(upper - state.value))
+    gap = apart / upper if upper > 0.0 else 0.0
     is_better = gap < 0.9 * state.best_gap
     return replace(
         state,

@@ -17,6 +17,7 @@ from tacit.spectral import EPS
 # With exact measurements, a point that misses them by more than this part is not
 # taken for a point of the programme.
 _CLOSE = 1e-6
+_LARGEST = 1e100
 _ROUNDING = 64.0 * EPS
 
 
@@ -162,6 +163,8 @@ def judge_uniqueness(
         return _only_zero(length(left) * length(right))
     if math.isinf(value.upper.value):
         return _undecided("no matrix was found that fits")
+    if not length(left) * length(right) < _LARGEST:
+        return _undecided("the point is too large for float64")
     space = tangent_space(program, left, right)
     if space is None:
         return _undecided("the tangent space is too large for a dense factorisation")
