@@ -1,7 +1,8 @@
 # Needs nothing but Python 3.11 or newer and make; everything else goes into .venv.
 #   make demo     fills in a photograph, brackets a network: figures and JSON in build/demo
 #   make test     format, lint, types, import contracts, tests, coverage
-#   make bench    against other solvers; LIPSCHITZ='--cases he-1x50' RECOVERY=... for less
+#   make bench    against other solvers; LIPSCHITZ='--cases he-1x50' RECOVERY=...
+#                 DECONVOLUTION=... NOISE=... for less
 #   make interop  bridges against the real DeepInverse: 6 GB, build/interop
 #   make format   put the source into its one format
 #   make clean    remove .venv, build and caches
@@ -40,9 +41,12 @@ test: $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --cov
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/lipschitz.py --json build/bench-lipschitz.json $(LIPSCHITZ)
 	$(BIN)/python benchmarks/recovery.py --json build/bench-recovery.json $(RECOVERY)
+	$(BIN)/python benchmarks/deconvolution.py --json build/bench-deconvolution.json \
+		$(DECONVOLUTION)
+	$(BIN)/python benchmarks/deconvolution_noise.py --json build/bench-noise.json $(NOISE)
 
 interop: $(INTEROP)/.installed
 	$(INTEROP)/bin/python -m pytest tests/interop
@@ -68,6 +72,10 @@ $(VENV)/.package: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.package
 	$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP_INSTALL) --group bench
 	@touch $@
 
 # DeepInverse brings torchvision and CUDA: an environment of its own, 6 GB.

@@ -88,7 +88,7 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], ['Unknown command "nonsense"', "lipschitz, recover, verify"]),
+        (["nonsense"], ['Unknown command "nonsense"', "lipschitz, recover, deconvolve, verify"]),
         (["lipschitz", "--nonsense"], ["--nonsense"]),
         (["lipschitz", "a", "b"], ["b"]),
         (["lipschitz", "--norm"], ["--norm"]),

@@ -100,3 +100,19 @@ def parse_columns(text: str | None) -> tuple[str, ...] | None:
             f"and values, as in user,film,stars; got {text!r}"
         )
     return names
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """Return the rows and columns of ``--kernel-size``."""
+    if text is None:
+        return None
+    try:
+        rows, *rest = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        rows, rest = 0, list[int]()
+    if min(rows, *rest, rows) < 1 or len(rest) > 1:
+        raise InputError(
+            "--kernel-size takes one or two positive sizes, as in 7 or 5x9; got "
+            f"{text!r}"
+        )
+    return rows, rest[0] if rest else rows

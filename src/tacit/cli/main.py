@@ -62,6 +62,21 @@ app.command(
     ),
 )
 app.command(
+    "tacit.cli.deconvolve:deconvolve",
+    name="deconvolve",
+    help=(
+        "Find short filters and a signal from their convolution.\n\n"
+        "An echo and what was said, a blur and what was photographed: from arrays, "
+        "recordings or pictures, with what is known of both. Prints what is left "
+        "unexplained and a certified bracket of the least nuclear norm. Nothing is "
+        "written unless --json or --out is given. Exit codes: 0 answered, 2 bad input, "
+        "130 stopped by Ctrl-C (the result so far is printed and written)."
+    ),
+    help_epilogue=(
+        "Example: `tacit deconvolve first.png second.png --kernel-size 5 --out result`"
+    ),
+)
+app.command(
     "tacit.cli.verify:verify",
     name="verify",
     help=(

@@ -17,6 +17,7 @@ from tacit.recovery.held_out import require_factors
 from tacit.recovery.identifiability import identifiability_warnings
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.projection_bound import bound_negative_part, bound_spectral_norm
+from tacit.recovery.spectrum import nuclear_norm_bound
 from tacit.spectral import EPS, EigenvalueBound
 
 # Up to this size of a square matrix the identity is formed.
@@ -177,7 +178,7 @@ def certify(
     (True, ())
     """
     require_factors(problem, left, right)
-    nuclear_norm = _nuclear_norm(left, right)
+    nuclear_norm = nuclear_norm_bound(left, right)
     if norm_bound is None:
         norm_bound = nuclear_norm
     if not norm_bound >= 0.0:
@@ -221,16 +222,6 @@ def certify(
 
 def _norm(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor))
-
-
-def _nuclear_norm(left: Tensor, right: Tensor) -> float:
-    """Return at least the nuclear norm of the product, rounding included."""
-    _, left_core = torch.linalg.qr(left)
-    _, right_core = torch.linalg.qr(right)
-    norm = float(torch.linalg.svdvals(left_core @ right_core.mH).sum())
-    # Cancellation between columns: errors scale with the factors, not their product.
-    scale = _norm(left) * _norm(right)
-    return norm + 8.0 * max(left.shape[0], right.shape[0]) * EPS * scale
 
 
 def _bound_escape(

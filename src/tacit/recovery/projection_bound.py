@@ -1,4 +1,9 @@
-r"""Upper bounds on the spectrum of a back-projection :math:`\mathcal{A}^*(q)`."""
+r"""Upper bounds on the spectrum of a back-projection :math:`\mathcal{A}^*(q)`.
+
+Large matrices go through Lanczos, which needs many steps where the leading singular
+values are close to each other, as they are in a dual certificate: all 1. Subspaces that
+hold the leading vectors, approximately, take them out; any subspaces give a bound.
+"""
 
 import math
 from collections.abc import Callable
@@ -15,7 +20,10 @@ from tacit.spectral import EigenvalueBound, lanczos_max_eigenvalue, max_eigenval
 _DENSE_SIZE = 1000
 _FORMED_ENTRIES = 2**24  # 128 MB in float64
 _MAX_STEPS = 300
-_RTOL = 1e-3
+RTOL = 1e-3
+_NEGATIVE_RTOL = 1e-6  # of a norm, not of the eigenvalue
+_COARSE_RTOL = 0.05
+_ROUNDED_UP = 1.0 + 64.0 * torch.finfo(torch.float64).eps
 
 Apply = Callable[[Tensor], Tensor]
 
@@ -26,12 +34,21 @@ def bound_spectral_norm(
     *,
     failure_probability: float,
     generator: torch.Generator,
+    rtol: float = RTOL,
+    known: tuple[Tensor, Tensor] | None = None,
 ) -> EigenvalueBound:
     r"""Bound :math:`\|\mathcal{A}^*(q)\|_2` from above.
 
     The square root of the largest eigenvalue of :math:`M^H M` or :math:`M M^H`,
     whichever is smaller: by a dense factorisation of M up to a smaller side of 1000,
-    by Lanczos to a relative 0.1 % beyond.
+    by Lanczos beyond. With orthonormal bases U, V of known subspaces, P and Q the
+    projections on what is orthogonal to them,
+
+    .. math:: \|M\|_2 \le \left\| \begin{pmatrix} \|U^H M V\|_2 & \|U^H M Q\|_F \\
+              \|P M V\|_F & \|P M Q\|_2 \end{pmatrix} \right\|_2,
+
+    whatever the subspaces are, and Lanczos has only to find the last block: roughly
+    first (to 5 %), closely only if that does not bound M within ``rtol``.
 
     Parameters
     ----------
@@ -43,6 +60,10 @@ def bound_spectral_norm(
         In (0, 1), of Lanczos over its random start.
     generator : torch.Generator
         Draws that start.
+    rtol : float
+        Lanczos stops once the bound is this close, relatively, or after 300 steps.
+    known : tuple of Tensor, shapes (num_rows, k) and (num_columns, k), or None
+        Columns that span the known subspaces; need not be orthonormal.
 
     Returns
     -------
@@ -66,25 +87,42 @@ def bound_spectral_norm(
             value=largest, upper=largest + slack, failure_probability=0.0, num_steps=0
         )
     times, times_adjoint = _products(linear_map, measurements)
+    left, right = (None, None) if known is None else map(_orthonormal, known)
 
     def wide(vector: Tensor) -> Tensor:
-        return times_adjoint(times(vector))
+        inside = _without(left, times(_without(right, vector)))
+        return _without(right, times_adjoint(inside))
 
     def tall(vector: Tensor) -> Tensor:
-        return times(times_adjoint(vector))
+        inside = _without(right, times_adjoint(_without(left, vector)))
+        return _without(left, times(inside))
 
-    bound = _lanczos(
-        wide if columns <= rows else tall,
-        min(rows, columns),
-        linear_map,
-        failure_probability,
-        generator,
+    def rest(risk: float, rtol: float) -> EigenvalueBound:
+        operator, size = (wide, columns) if columns <= rows else (tall, rows)
+        return _root(
+            hermitian_lanczos(operator, size, linear_map, risk, generator, rtol)
+        )
+
+    if left is None or right is None:
+        return rest(failure_probability, rtol)
+    image, image_adjoint = linear_map.adjoint_times(measurements, left, right)
+    corner = float(torch.linalg.matrix_norm(left.mH @ image, 2))
+    sides = (_size(_without(right, image_adjoint)), _size(_without(left, image)))
+    lower = max(
+        float(torch.linalg.matrix_norm(part, 2)) for part in (image, image_adjoint)
     )
+    bound = rest(failure_probability / 2.0, _COARSE_RTOL)
+    upper = _norm_of_blocks(corner, *sides, bound.upper)
+    steps = bound.num_steps
+    if upper > max(lower, bound.value) * (1.0 + rtol):
+        bound = rest(failure_probability / 2.0, rtol)
+        upper = min(upper, _norm_of_blocks(corner, *sides, bound.upper))
+        steps += bound.num_steps
     return EigenvalueBound(
-        value=math.sqrt(bound.value),
-        upper=math.sqrt(bound.upper),
-        failure_probability=bound.failure_probability,
-        num_steps=bound.num_steps,
+        value=max(lower, bound.value),
+        upper=upper,
+        failure_probability=failure_probability,
+        num_steps=steps,
     )
 
 
@@ -94,13 +132,23 @@ def bound_negative_part(
     *,
     failure_probability: float,
     generator: torch.Generator,
+    rtol: float = _NEGATIVE_RTOL,
+    known: Tensor | None = None,
 ) -> EigenvalueBound:
     r"""Bound :math:`-\lambda_{\min}(H)` from above.
 
     H is the Hermitian part of :math:`M = \mathcal{A}^*(q)`. Dense up to size 1000.
     Beyond, :math:`c \ge \|H\|_2` is found by Lanczos on :math:`H^2`, then the largest
-    eigenvalue of the positive semidefinite :math:`c - H`, to 1e-6 of it; each takes
-    half of the failure probability.
+    eigenvalue of the positive semidefinite :math:`c - H`, to ``rtol`` of it. With an
+    orthonormal basis U of a known subspace and P the projection on what is orthogonal
+    to it,
+
+    .. math:: -\lambda_{\min}(H) \le \lambda_{\max} \begin{pmatrix}
+              \lambda_{\max}(-U^H H U) & \|P H U\|_F \\
+              \|P H U\|_F & -\lambda_{\min}(P H P) \end{pmatrix},
+
+    the last over the vectors that P keeps: what Lanczos has to find, as in
+    :func:`bound_spectral_norm`. The runs share the failure probability.
 
     Parameters
     ----------
@@ -112,6 +160,10 @@ def bound_negative_part(
         In (0, 1), of Lanczos over its random starts.
     generator : torch.Generator
         Draws those starts.
+    rtol : float
+        Accuracy asked of Lanczos, relative to c.
+    known : Tensor or None, shape (size, k)
+        Columns that span the known subspace; need not be orthonormal.
 
     Returns
     -------
@@ -131,26 +183,71 @@ def bound_negative_part(
         raise ShapeError(f"eigenvalues need square matrices; got {linear_map.in_shape}")
     if _is_dense(linear_map, rows):
         matrix = linear_map.adjoint_apply(measurements)
-        return max_eigenvalue(_as_real(-(matrix + matrix.mH) / 2.0))
+        return max_eigenvalue(as_real(-(matrix + matrix.mH) / 2.0))
     times, times_adjoint = _products(linear_map, measurements)
+    basis = None if known is None else _orthonormal(known)
 
     def hermitian(vector: Tensor) -> Tensor:
-        return (times(vector) + times_adjoint(vector)) / 2.0
+        inside = _without(basis, vector)
+        return _without(basis, (times(inside) + times_adjoint(inside)) / 2.0)
 
-    half = failure_probability / 2.0
-    square = _lanczos(
-        lambda vector: hermitian(hermitian(vector)), rows, linear_map, half, generator
+    def rest(risk: float, rtol: float) -> EigenvalueBound:
+        return _shifted(hermitian, basis, linear_map, risk, generator, rtol)
+
+    if basis is None:
+        return rest(failure_probability, rtol)
+    products = linear_map.adjoint_times(measurements, basis, basis)
+    image = (products[0] + products[1]) / 2.0
+    corner = max_eigenvalue(as_real(-(basis.mH @ image + image.mH @ basis) / 2.0))
+    side = _size(_without(basis, image))
+    bound = rest(failure_probability / 2.0, _COARSE_RTOL)
+    upper = _top_of_blocks(corner.upper, side, bound.upper)
+    lower = max(corner.value, bound.value)
+    steps = bound.num_steps
+    if upper > lower + rtol * abs(lower):
+        bound = rest(failure_probability / 2.0, rtol)
+        upper = min(upper, _top_of_blocks(corner.upper, side, bound.upper))
+        lower = max(lower, bound.value)
+        steps += bound.num_steps
+    return EigenvalueBound(
+        value=lower,
+        upper=upper,
+        failure_probability=failure_probability,
+        num_steps=steps,
     )
-    shift = math.sqrt(square.upper)
+
+
+def _shifted(
+    hermitian: Apply,
+    basis: Tensor | None,
+    linear_map: AbstractLinearMap,
+    failure_probability: float,
+    generator: torch.Generator,
+    rtol: float,
+) -> EigenvalueBound:
+    """Bound the largest eigenvalue of -H on the vectors orthogonal to a basis."""
+    size = linear_map.in_shape[0]
+    half = failure_probability / 2.0
+    square = _root(
+        hermitian_lanczos(
+            lambda vector: hermitian(hermitian(vector)),
+            size,
+            linear_map,
+            half,
+            generator,
+            max(rtol, RTOL),
+        )
+    )
+    shift = square.upper
     if math.isinf(shift):
         return square
-    bound = _lanczos(
-        lambda vector: shift * vector - hermitian(vector),
-        rows,
+    bound = hermitian_lanczos(
+        lambda vector: shift * _without(basis, vector) - hermitian(vector),
+        size,
         linear_map,
         half,
         generator,
-        rtol=1e-6,
+        rtol,
     )
     return EigenvalueBound(
         value=bound.value - shift,
@@ -158,6 +255,48 @@ def bound_negative_part(
         failure_probability=failure_probability,
         num_steps=square.num_steps + bound.num_steps,
     )
+
+
+def _root(bound: EigenvalueBound) -> EigenvalueBound:
+    return EigenvalueBound(
+        value=math.sqrt(bound.value),
+        upper=math.sqrt(bound.upper),
+        failure_probability=bound.failure_probability,
+        num_steps=bound.num_steps,
+    )
+
+
+def _orthonormal(columns: Tensor) -> Tensor:
+    """Return an orthonormal basis that holds the columns, whatever they are."""
+    return torch.linalg.qr(columns).Q
+
+
+def _without(basis: Tensor | None, columns: Tensor) -> Tensor:
+    """Return the part orthogonal to a basis."""
+    return columns if basis is None else columns - basis @ (basis.mH @ columns)
+
+
+def _size(tensor: Tensor) -> float:
+    return float(torch.linalg.vector_norm(tensor))
+
+
+def _norm_of_blocks(corner: float, right: float, below: float, rest: float) -> float:
+    """Return the norm of a matrix of two by two numbers, rounded up."""
+    if math.isinf(rest):
+        return math.inf
+    largest = max(corner, right, below, rest)
+    blocks = torch.tensor([[corner, right], [below, rest]], dtype=torch.float64)
+    if largest > 0.0:
+        blocks /= largest
+    return float(torch.linalg.matrix_norm(blocks, 2)) * largest * _ROUNDED_UP
+
+
+def _top_of_blocks(corner: float, side: float, rest: float) -> float:
+    """Return the larger eigenvalue of a symmetric matrix of two by two numbers."""
+    if math.isinf(rest):
+        return math.inf
+    top = (corner + rest) / 2.0 + math.hypot((corner - rest) / 2.0, side)
+    return top + (_ROUNDED_UP - 1.0) * (abs(corner) + abs(rest) + side)
 
 
 def _require_double(linear_map: AbstractLinearMap) -> None:
@@ -199,7 +338,7 @@ def _products(
     return times, times_adjoint
 
 
-def _as_real(matrix: Tensor) -> Tensor:
+def as_real(matrix: Tensor) -> Tensor:
     """Return the real symmetric matrix with the eigenvalues of a Hermitian one."""
     if not matrix.is_complex():
         return matrix
@@ -208,13 +347,13 @@ def _as_real(matrix: Tensor) -> Tensor:
     return torch.cat((upper, lower), 0)
 
 
-def _lanczos(
+def hermitian_lanczos(
     apply: Apply,
     size: int,
     linear_map: AbstractLinearMap,
     failure_probability: float,
     generator: torch.Generator,
-    rtol: float = _RTOL,
+    rtol: float,
 ) -> EigenvalueBound:
     """Run Lanczos; a Hermitian operator acts on real and imaginary parts together."""
     is_complex = linear_map.spec.dtype.is_complex

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.recovery_cases import MAPS, dense_matrix
 
+from recovery_cases import MAPS, dense_matrix
 from tacit.recovery.maps.combine import SumMap
 from tacit.recovery.maps.convolution import ConvolutionMap
 from tacit.recovery.maps.convolution_grid import Boundary

@@ -5,8 +5,8 @@ import torch
 
 from recovery_cases import dense_matrix, draw
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.maps.residual import line_terms, residual_and_products
 from tacit.recovery.maps.rank_one import RankOneMap, rank_one_map
+from tacit.recovery.maps.residual import line_terms, residual_and_products
 
 COMPLEX = torch.complex128
 

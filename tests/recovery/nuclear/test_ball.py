@@ -6,9 +6,9 @@ from typing import Any
 import cvxpy
 import pytest
 import torch
-from tests.recovery_cases import MAPS, dense_matrix, draw
 from torch import Tensor
 
+from recovery_cases import MAPS, dense_matrix, draw
 from tacit.errors import InputError
 from tacit.recovery.maps.stored import StoredMap
 from tacit.recovery.nuclear.ball import ResidualBall, residual_ball, secular_root

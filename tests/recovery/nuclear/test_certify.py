@@ -284,6 +284,26 @@ def test_factors_without_a_column_are_zero() -> None:
     assert report.value.lower.value <= 7.0 - math.sqrt(2.0) <= report.value.upper.value
 
 
+@pytest.mark.parametrize("scale", [1e60, 1e200, 1e300])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["rectangular", "hermitian", "entries"])
+def test_factors_beyond_float64_prove_no_less(
+    kind: str, form: str, scale: float
+) -> None:
+    program, found = solved(kind, form, 1, 0.25)
+    left, right = factors_of(found.matrix, is_symmetric=program.problem.is_symmetric)
+    report = judged(program, scale * left, scale * right, found.dual)
+    assert report.value.lower.value <= found.value + 1e-6
+    assert found.value - 1e-6 <= report.value.upper.value < 1.1 * found.value + 1e-6
+    if program.penalty is None:
+        assert report.infeasibility > 1e50
+    assert report.train_error > 1e50
+    assert report.uniqueness is not None
+    if form != "all noise":
+        assert report.uniqueness.is_unique is None
+        assert report.uniqueness.minimiser_distance == math.inf
+
+
 def test_uniqueness_is_judged_on_request() -> None:
     program = diagonal_program(3.0, 4.0, noise_bound=1.0)
     eye = torch.eye(2, dtype=DOUBLE)

@@ -103,7 +103,9 @@ def test_exact_measurements_too_few_for_the_planted_matrix(
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_any_unit_will_do(scale: float, generator: torch.Generator) -> None:
-    problem = planted_problem((9, 7), 2, oversampling=2.0, noise=0.1, generator=generator)
+    problem = planted_problem(
+        (9, 7), 2, oversampling=2.0, noise=0.1, generator=generator
+    )
     scaled = RecoveryProblem(
         linear_map=problem.linear_map, measurements=scale * problem.measurements
     )
@@ -113,8 +115,12 @@ def test_any_unit_will_do(scale: float, generator: torch.Generator) -> None:
         ).certificate.value
         for p, bound in ((problem, 0.2), (scaled, 0.2 * scale))
     ]
-    assert values[1].upper.value == pytest.approx(scale * values[0].upper.value, rel=1e-5)
-    assert values[1].lower.value == pytest.approx(scale * values[0].lower.value, rel=1e-5)
+    assert values[1].upper.value == pytest.approx(
+        scale * values[0].upper.value, rel=1e-5
+    )
+    assert values[1].lower.value == pytest.approx(
+        scale * values[0].lower.value, rel=1e-5
+    )
 
 
 def test_measurements_within_the_noise_bound_need_no_matrix(

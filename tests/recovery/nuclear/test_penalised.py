@@ -33,9 +33,7 @@ def test_the_width_at_the_start_does_not_matter(
 ) -> None:
     program = small_program(kind, "penalty", 2)
     search, penalty = search_of(program.problem, generator), program.penalty or 0.0
-    fit = improve(
-        search, first_fit(search, penalty, width), penalty, accuracy=1e-7
-    )
+    fit = improve(search, first_fit(search, penalty, width), penalty, accuracy=1e-7)
     expected = optimum(program)
     assert expected is not None
     assert objective(program, fit) == pytest.approx(expected.value, rel=1e-6)

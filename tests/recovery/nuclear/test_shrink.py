@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from tests.recovery_cases import draw
 
+from recovery_cases import draw
 from tacit.recovery.nuclear.shrink import shrink_eigenvalues, shrink_singular_values
 
 DTYPES = [torch.float64, torch.complex128]

@@ -13,7 +13,7 @@ from tacit.recovery.maps.stored import StoredMap, gaussian_map
 from tacit.recovery.nuclear import tangent
 from tacit.recovery.nuclear.certify import NuclearCertificate, certify_nuclear
 from tacit.recovery.nuclear.program import NuclearProgram
-from tacit.recovery.nuclear.uniqueness import Uniqueness
+from tacit.recovery.nuclear.uniqueness import Uniqueness, judge_uniqueness
 from tacit.recovery.problem import RecoveryProblem
 from tacit.rng import make_generator
 
@@ -105,6 +105,65 @@ def test_points_near_the_truth_are_near_by_the_bound(
         assert (found.is_unique is True) == (size < 1e-6)
 
 
+def test_what_is_cut_off_counts_for_the_distance(generator: torch.Generator) -> None:
+    program, left, right, dual = exact_recovery(DOUBLE, generator)
+    wide = [
+        torch.linalg.qr(torch.cat((part, normal(generator, len(part), 1)), 1)).Q
+        for part in (left, right)
+    ]
+    sizes = torch.tensor([1.0, 5e-7], dtype=DOUBLE)
+    at_truth = judged(program, left, right, dual).value
+    witness = at_truth.lower.witness
+    assert isinstance(witness, Tensor)
+    found = judge_uniqueness(
+        program,
+        wide[0] * sizes,
+        wide[1],
+        witness,
+        at_truth,
+        failure_probability=1e-9,
+        generator=generator,
+    )
+    assert found.is_unique is True
+    assert 5e-7 <= found.minimiser_distance < 6e-7
+
+
+@pytest.mark.parametrize("form", ["noise", "penalty"])
+def test_a_part_that_is_hardly_seen_counts_for_the_distance(form: str) -> None:
+    """All entries measured, the last one tenfold less: in closed form.
+
+    The minimiser is the diagonal (1, 1, 0.5), soft thresholding entry by entry.
+    """
+    scales = torch.ones(9, dtype=DOUBLE)
+    scales[8] = 0.1
+    measurements = torch.diag(torch.tensor([1.3, 1.3, 3.05], dtype=DOUBLE)).flatten()
+    problem = RecoveryProblem(
+        linear_map=StoredMap(matrix=torch.diag(scales), shape=(3, 3)),
+        measurements=measurements,
+    )
+    residual = math.sqrt(2 * 0.3**2 + 3.0**2)
+    program = (
+        NuclearProgram(problem=problem, penalty=0.3)
+        if form == "penalty"
+        else NuclearProgram(problem=problem, noise_bound=residual)
+    )
+    eye = torch.eye(3, dtype=DOUBLE)
+    best = torch.diag(torch.tensor([1.0, 1.0, 0.5], dtype=DOUBLE))
+    dual = torch.diag(torch.tensor([0.3, 0.3, 3.0], dtype=DOUBLE)).flatten()
+    at_best = judged(program, best, eye, dual)
+    assert at_best.relative_gap <= 1e-12
+    assert at_best.uniqueness is not None
+    assert at_best.uniqueness.is_unique is True
+    wrong = torch.diag(torch.tensor([0.3, 0.3, 2.97], dtype=DOUBLE)).flatten()
+    found = verdict(program, eye[:, :2], eye[:, :2], wrong)
+    assert found.certificate_error < 1e-12
+    assert found.off_tangent == pytest.approx(0.99)
+    assert found.tangent_margin == pytest.approx(1.0)
+    assert found.map_norm == pytest.approx(1.0)
+    assert 0.5 <= found.minimiser_distance < 30.0
+    assert found.is_unique is None
+
+
 def test_a_bad_dual_vector_proves_nothing(generator: torch.Generator) -> None:
     program, left, right, dual = exact_recovery(DOUBLE, generator)
     for wrong in (-dual, torch.zeros_like(dual), normal(generator, 60)):
@@ -168,6 +227,44 @@ def test_several_minimisers_are_never_called_one(
             )
             assert found.minimiser_distance >= reach * (1 - 1e-9)
     assert max(distances) > 1.0
+
+
+@pytest.mark.parametrize("form", ["noise", "penalty"])
+def test_a_dual_vector_that_is_not_the_best_proves_nothing(
+    form: str, generator: torch.Generator
+) -> None:
+    r"""A point without the third, small singular value, and a dual vector to match.
+
+    The core M of :math:`X = U M V^T` is measured on the diagonal, and between the first
+    two places: minimisers have the diagonal (1, 1, 0.02) and share not all of the rest.
+    """
+    u = torch.linalg.qr(normal(generator, 5, 3)).Q
+    v = torch.linalg.qr(normal(generator, 4, 3)).Q
+    places = [(0, 0), (1, 1), (2, 2), (0, 1), (1, 0)]
+    rows = torch.stack([torch.outer(u[:, i], v[:, j]).flatten() for i, j in places])
+    measurements = torch.tensor([1.3, 1.3, 0.32, 0.0, 0.0], dtype=DOUBLE)
+    problem = RecoveryProblem(
+        linear_map=StoredMap(matrix=rows, shape=(5, 4)), measurements=measurements
+    )
+    program = (
+        NuclearProgram(problem=problem, penalty=0.3)
+        if form == "penalty"
+        else NuclearProgram(problem=problem, noise_bound=0.3 * math.sqrt(3.0))
+    )
+    core = torch.diag(torch.tensor([1.0, 1.0, 0.02], dtype=DOUBLE))
+    other = core.clone()
+    other[0, 2] = other[2, 0] = 0.1
+    best = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0], dtype=DOUBLE)
+    for minimiser in (core, other):
+        factors = factors_of(u @ minimiser @ v.mT, is_symmetric=False)
+        assert judged(program, *factors, best).relative_gap <= 1e-12
+    wrong = torch.tensor([1.0, 1.0, 0.99, 0.0, 0.0], dtype=DOUBLE)
+    found = verdict(program, u[:, :2], v[:, :2], wrong)
+    assert found.face_margin > 0.9
+    assert found.off_tangent < 0.995
+    assert found.certificate_error < 1e-12
+    assert found.is_unique is None
+    assert found.minimiser_distance > 0.1
 
 
 @pytest.mark.parametrize("form", ["exact", "noise", "penalty"])

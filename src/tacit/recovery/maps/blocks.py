@@ -1,6 +1,6 @@
 r"""Block matrices measured block by block and added up: demixing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.maps.convolution import ConvolutionMap
 from tacit.recovery.maps.linear_map import AbstractLinearMap, MapSpec
 
 

@@ -226,9 +226,7 @@ class ConvolutionMap(AbstractLinearMap):
         filters = [self._grid.transform(w) for w in self.filters_of(left)]
         return *filters, self._grid.transform(self.signal_of(right))
 
-    def measured(
-        self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]
-    ) -> Tensor:
+    def measured(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
         """Return the measurements of the filters of one and the signals of another."""
         axis, signals = self._column_axis, second[-1]
         return self._grid.see([(p * signals).sum(axis) for p in first[:-1]])

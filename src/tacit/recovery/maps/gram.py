@@ -16,6 +16,7 @@ from tacit.recovery.maps.stored import StoredMap
 from tacit.recovery.maps.structured import FourierMap
 
 _BLOCK = 2**22  # entries of matrices that the general way holds at once
+_LARGEST_ROWS = 2**22  # entries of the Fourier rows of a convolution
 
 
 def gram_multiple(linear_map: AbstractLinearMap) -> float | None:
@@ -164,3 +165,55 @@ def _general_gram(linear_map: AbstractLinearMap) -> Tensor:
         images = linear_map.apply(linear_map.adjoint_apply(units))
         gram[:, first : first + count] = images.mT
     return gram
+
+
+def map_norm_bound(linear_map: AbstractLinearMap) -> float | None:
+    r"""Return an upper bound of the norm of a map, from Frobenius norms, where cheap.
+
+    The Gram matrix of rank-one measurements :math:`a_i^H X b_i` is an entrywise product
+    of two positive semidefinite ones, so with A and B the matrices of all :math:`a_i` and
+    :math:`b_i`
+
+    .. math:: \|\mathcal{A}\|^2 \le \min(\max_i \|a_i\|^2 \|B\|_2^2,\;
+              \max_i \|b_i\|^2 \|A\|_2^2).
+
+    A convolution is one in the Fourier domain, or a part of one; a sum of blocks has at
+    most the sum of the squares.
+
+    Parameters
+    ----------
+    linear_map : AbstractLinearMap
+
+    Returns
+    -------
+    float or None
+        None for other maps, and where the Fourier rows are too large.
+
+    References
+    ----------
+    Schur's bound of entrywise products, as in Horn and Johnson (1991), Topics in matrix
+    analysis, theorem 5.5.18.
+    """
+    if isinstance(linear_map, RankOneMap):
+        other = linear_map.right_vectors
+        left = linear_map.left_vectors
+        return _rows_norm_bound(left, left if other is None else other)
+    if isinstance(linear_map, ConvolutionMap):
+        points = linear_map.num_measurements // len(linear_map.filters)
+        if points * max(linear_map.in_shape) > _LARGEST_ROWS:
+            return None
+        filters, signal = linear_map.fourier_rows()
+        # Channels do not share unknowns of the filters: their Gram matrix has blocks.
+        return max(_rows_norm_bound(rows, signal) for rows in filters)
+    if isinstance(linear_map, BlockDiagonalMap):
+        bounds = [map_norm_bound(part) for part in linear_map.maps]
+        known = [bound for bound in bounds if bound is not None]
+        return math.hypot(*known) if len(known) == len(bounds) else None
+    return None
+
+
+def _rows_norm_bound(left: Tensor, right: Tensor) -> float:
+    rows = [float(v.abs().square().sum(-1).max()) for v in (left, right)]
+    norms = [float(torch.linalg.eigvalsh(v.mH @ v)[-1]) for v in (left, right)]
+    slack = 1.0 + 64.0 * max(left.shape) * torch.finfo(left.dtype).eps
+    return math.sqrt(slack * min(rows[0] * norms[1], rows[1] * norms[0]))

@@ -115,9 +115,7 @@ class RankOneMap(AbstractLinearMap):
             return p, p
         return p, right.mT.contiguous() @ self._right.mH
 
-    def measured(
-        self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]
-    ) -> Tensor:
+    def measured(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
         """Return the measurements of the left part of one and the right of another."""
         return (first[0] * second[1].conj()).sum(-2)
 

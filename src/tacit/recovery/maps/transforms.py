@@ -19,7 +19,9 @@ from tacit.recovery.maps.rank_one import RankOneMap
 Transforms = tuple[Tensor, ...]
 
 
-def transformed(linear_map: AbstractLinearMap, left: Tensor, right: Tensor) -> Transforms:
+def transformed(
+    linear_map: AbstractLinearMap, left: Tensor, right: Tensor
+) -> Transforms:
     """Return the transforms of two factors.
 
     Parameters

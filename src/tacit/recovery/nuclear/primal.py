@@ -17,6 +17,8 @@ from tacit.spectral import EPS
 
 _ENOUGH = 1e-9  # relative gap at which no better upper side is looked for
 _ROUNDING = 64.0 * EPS
+# Relative to the measurements: so much is no misfit, and its effect is added.
+_NO_MISFIT = 1e-13
 
 
 @final
@@ -130,11 +132,15 @@ def upper_fitting(program: NuclearProgram, point: Point, lower: Bound) -> Bound:
         point.scale,
         smallest_multiple(point.image, point.measurements, inside),
     )
-    fitting = [
-        (multiple * point.nuclear_norm, multiple)
-        for multiple in multiples
-        if multiple is not None and point.misfit(multiple) <= noise_bound
-    ]
+    witness = lower.witness
+    dual_length = length(witness) if isinstance(witness, Tensor) else 0.0
+    allowed = _NO_MISFIT * (size + noise_bound)
+    fitting: list[tuple[float, float]] = []
+    for multiple in multiples:
+        excess = math.inf if multiple is None else point.misfit(multiple) - noise_bound
+        if multiple is not None and excess <= allowed:
+            extra = dual_length * allowed if excess > 0.0 else 0.0
+            fitting.append((multiple * point.nuclear_norm + extra, multiple))
     value, multiple = min(fitting, default=(math.inf, 0.0))
     own = point.scale * point.nuclear_norm
     is_enough = value - lower.value <= _ENOUGH * value
@@ -148,8 +154,6 @@ def upper_fitting(program: NuclearProgram, point: Point, lower: Bound) -> Bound:
     if repair.matrix is None and not fitting:
         return _upper(math.inf, f"none: {repair.reason}", None)
     if repair.nuclear_norm < value:
-        witness = lower.witness
-        dual_length = length(witness) if isinstance(witness, Tensor) else 0.0
         value = repair.nuclear_norm + dual_length * margin
         return _upper(value, "nuclear norm of the point, corrected", repair.matrix)
     return _upper(value, "nuclear norm of the point times a number", multiple)

@@ -1,0 +1,1 @@
+"""The worst noise of a given size for a nuclear norm programme, searched."""

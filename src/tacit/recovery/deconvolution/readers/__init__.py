@@ -1,0 +1,1 @@
+"""Observed convolutions in files: arrays, recordings and pictures become problems."""
