@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tacit.cli.deconvolve_convex import convex_answer
 from tacit.cli.deconvolve_files import FIGURES, answer_files, signal_file
 from tacit.cli.deconvolve_report import describe, table_rows, to_json
 from tacit.cli.inputs import Integer, parse_size
@@ -23,7 +22,6 @@ from tacit.io import write_bytes
 from tacit.iterate import HasValue
 from tacit.recovery.deconvolution.deconvolve import Method
 from tacit.recovery.deconvolution.deconvolve import deconvolve as deconvolve_problem
-from tacit.recovery.deconvolution.figures import deconvolution_figures
 from tacit.recovery.deconvolution.readers.read import (
     Known,
     ObservedConvolution,
@@ -221,10 +219,12 @@ def _solve(
             if step % 10 == 0:
                 show(f"{phase}, step {step}, loss {state.value:.4g}")
 
-        result = deconvolve_problem(
+        return deconvolve_problem(
             task.observed.problem,
             noise_bound=task.noise_bound,
             method=method,
+            # A fit would follow what the subspace lacks of the truth.
+            refine=task.observed.is_exact_subspace or method == "descent",
             scale=scale,
             rtol=rtol,
             max_steps=max_steps,
@@ -232,9 +232,6 @@ def _solve(
             on_phase=on_phase,
             generator=make_generator(task.seed, "deconvolve"),
         )
-    if task.observed.is_exact_subspace or method == "descent":
-        return result
-    return convex_answer(task.observed.problem, result)
 
 
 def _print(console: Console, task: _Task, result: DeconvolutionResult) -> None:
@@ -273,9 +270,7 @@ def _write(task: _Task, result: DeconvolutionResult) -> list[Path]:
             written.append(path)
         if task.out is not None:
             truth = task.observed.true_signal()
-            figures = deconvolution_figures(
-                result, task.observed.observed.values, truth
-            )
+            figures = result.plot(truth)
             paths = [task.out / name for name in FIGURES]
             written += save_figure(figures["deconvolution"], paths)
     except OSError as error:

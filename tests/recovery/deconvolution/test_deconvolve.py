@@ -15,6 +15,8 @@ from tacit.recovery.deconvolution.problem import (
 )
 from tacit.recovery.deconvolution.result import DeconvolutionResult
 from tacit.recovery.deconvolution.scale import error_up_to_scale
+from tacit.recovery.nuclear.certify import certify_nuclear
+from tacit.recovery.nuclear.program import NuclearProgram
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.subspaces.matrix import MatrixSubspace, gaussian_subspace
 from tacit.recovery.subspaces.subspace import basis_matrix
@@ -236,3 +238,41 @@ def test_wrong_arguments_are_refused(generator: torch.Generator) -> None:
     )
     with pytest.raises(ShapeError, match="one problem"):
         deconvolve(batch, generator=generator)
+
+
+def test_without_refinement_it_is_the_leading_singular_pair(
+    generator: torch.Generator,
+) -> None:
+    problem = planted_deconvolution(6, 8, 80, noise=0.1, generator=generator)
+    size = 0.1 * float(torch.linalg.vector_norm(problem.measurements))
+    options: dict[str, Any] = {"noise_bound": size, "generator": generator}
+    fit = deconvolve(problem, method="convex", **options)
+    own = deconvolve(problem, refine=False, **options)
+    u, s, v = np.linalg.svd((own.left @ own.right.mH).numpy(), full_matrices=False)
+    # In orthonormal coordinates h x^T has the singular value |B h| |C x|.
+    lifted_size = float(own.filters[0].norm() * own.signals[0].norm())
+    np.testing.assert_allclose(lifted_size, s[0], rtol=1e-9)
+    seen = own.program.problem.linear_map.apply_factors(
+        torch.from_numpy(s[0] * u[:, :1]), torch.from_numpy(v[:1].conj().T.copy())
+    )
+    np.testing.assert_allclose(own.observation, seen, atol=1e-9)
+    assert own.misfit > fit.misfit
+    assert "least squares" in fit.method
+    assert "least squares" not in own.method
+    with pytest.raises(InputError, match="refine must be true"):
+        deconvolve(problem, method="descent", refine=False, **options)
+
+
+def test_zero_factors_of_a_convolution_have_a_certificate(
+    generator: torch.Generator,
+) -> None:
+    problem = planted_deconvolution(6, 8, 80, generator=generator)
+    left, right = torch.zeros(6, 1, dtype=F64), torch.zeros(8, 1, dtype=F64)
+    found = certify_nuclear(
+        NuclearProgram(problem=problem, noise_bound=0.0),
+        left,
+        right,
+        torch.zeros_like(problem.measurements),
+        generator=generator,
+    )
+    assert found.value.lower.value == 0.0 < found.value.upper.value

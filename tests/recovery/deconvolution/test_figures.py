@@ -8,7 +8,6 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from tacit.recovery.deconvolution.deconvolve import deconvolve
-from tacit.recovery.deconvolution.figures import deconvolution_figures
 from tacit.recovery.deconvolution.problem import convolution_problem
 from tacit.recovery.subspaces.matrix import gaussian_subspace
 from tacit.recovery.subspaces.support import SupportSubspace
@@ -28,7 +27,7 @@ def test_signals_and_filters_are_drawn_as_they_are(
     observed = observed if dtype.is_complex else observed.real.contiguous()
     problem = convolution_problem(observed, short, signal)
     result = deconvolve(problem, method="convex", generator=generator)
-    figures = deconvolution_figures(result, observed[None], truth)
+    figures = result.plot(truth)
     assert figures.keys() == {"deconvolution"}
     FigureCanvasAgg(figures["deconvolution"]).draw()
     panels: dict[str, Any] = {axes.get_title().split("\n")[0]: axes
@@ -66,7 +65,7 @@ def test_images_stand_side_by_side(generator: torch.Generator) -> None:
         max_steps=100,
         generator=generator,
     )
-    figure = deconvolution_figures(result, observed)["deconvolution"]
+    figure = result.plot()["deconvolution"]
     FigureCanvasAgg(figure).draw()
     images: dict[str, Any] = {
         axes.get_title(): axes.images[0].get_array()

@@ -25,6 +25,7 @@ def task_of(problem: RecoveryProblem, bound: float, generator: torch.Generator) 
     return Task(
         program=NuclearProgram(problem=lifted.problem, noise_bound=bound),
         lifted=lifted,
+        refine=True,
         rtol=1e-6,
         max_steps=5000,
         observers=(),

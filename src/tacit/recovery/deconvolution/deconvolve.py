@@ -46,6 +46,7 @@ def deconvolve(
     *,
     noise_bound: float | None = None,
     method: Method | None = None,
+    refine: bool = True,
     scale: Scale = "unit",
     rtol: float = 1e-6,
     max_steps: int = 5000,
@@ -83,6 +84,11 @@ def deconvolve(
         the least-squares fit; certified against the same programme, by the dual vector
         of least squares. None takes the descent, is content if the certificate closes,
         and else solves the convex programme too; of two fits the closer one is taken.
+    refine : bool
+        Whether the answer is the least-squares fit. Otherwise it is the leading
+        singular pair of the programme's solution, and ``method`` must not be
+        ``descent``: better where the subspaces lack some of the truth, which a fit
+        would follow.
     scale : {"unit", "sum", "balanced"}
         Which of all pairs (a h, x / a) to return; see
         :func:`~tacit.recovery.deconvolution.scale.scale_factor`.
@@ -134,12 +140,13 @@ def deconvolve(
     (1, True, ())
     """
     began = time.perf_counter()
-    _require(problem, method, scale)
+    _require(problem, method, scale, refine=refine)
     lifted = in_orthonormal_coordinates(problem)
     bound = noise_bound_of(problem) if noise_bound is None else noise_bound
     task = Task(
         program=NuclearProgram(problem=lifted.problem, noise_bound=bound),
         lifted=lifted,
+        refine=refine,
         rtol=rtol,
         max_steps=max_steps,
         observers=tuple(observers),
@@ -147,7 +154,7 @@ def deconvolve(
         generator=generator,
     )
     _require_signal(task.program)
-    if method == "convex":
+    if method == "convex" or not refine:
         found = by_programme(task, "asked for")
     else:
         found = by_descent(task) if method == "descent" else by_either(task)
@@ -230,7 +237,9 @@ def _length(vector: Tensor) -> float:
     return float(torch.linalg.vector_norm(vector))
 
 
-def _require(problem: RecoveryProblem, method: str | None, scale: str) -> None:
+def _require(
+    problem: RecoveryProblem, method: str | None, scale: str, *, refine: bool
+) -> None:
     if problem.measurements.dim() != 1:
         raise ShapeError(
             "deconvolve takes one problem; got a batch of measurements of shape "
@@ -240,6 +249,11 @@ def _require(problem: RecoveryProblem, method: str | None, scale: str) -> None:
         raise InputError(
             f"method must be one of {', '.join(get_args(Method))}, or None; got "
             f"{method!r}"
+        )
+    if method == "descent" and not refine:
+        raise InputError(
+            "refine must be true for the method 'descent', which fits by itself; got "
+            "false; use the method 'convex'"
         )
     if scale not in get_args(Scale):
         raise InputError(

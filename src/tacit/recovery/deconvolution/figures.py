@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from tacit.recovery.deconvolution.result import DeconvolutionResult
+from tacit.bracket import Bracket
 
 # Inches of one panel; colours that also colour-blind people tell apart (Okabe, Ito).
 _PANEL = (4.6, 3.4)
@@ -25,39 +25,49 @@ _MOST_VALUES, _LEAST_VALUE = 30, 1e-8
 Array = npt.NDArray[Any]
 
 
-def deconvolution_figures(
-    result: DeconvolutionResult, observed: Tensor, truth: Tensor | None = None
-) -> dict[str, Figure]:
+def deconvolution_figure(
+    observed: Tensor,
+    *,
+    filters: Sequence[Tensor],
+    signals: Sequence[Tensor],
+    spectrum: Tensor,
+    norm: Bracket,
+    truth: Tensor | None = None,
+) -> Figure:
     """Draw the observation beside what was found.
 
     Parameters
     ----------
-    result : DeconvolutionResult
-        Of one source.
     observed : Tensor, shape (num_channels, *grid)
         As measured.
+    filters, signals : sequence of Tensor
+        What was found, on their grids.
+    spectrum : Tensor, shape (rank,)
+        Singular values of the convex programme's solution, largest first.
+    norm : Bracket
+        Of their least sum.
     truth : Tensor or None, shape grid of the signal
         The true signal, where it is known, in any scale.
 
     Returns
     -------
-    dict of str to Figure
-        ``deconvolution``: observation, signal, (truth,) filters, and the singular
-        values of the convex programme's solution with its certified bracket. Of complex
-        numbers the absolute value is drawn. Built without pyplot: nothing is kept open.
+    Figure
+        Observation, signals, (truth,) filters, and the singular values with the
+        certified bracket. Of complex numbers the absolute value is drawn. Built without
+        pyplot: nothing is kept open.
     """
     num_columns = 2 if truth is None else 3
     size = (_PANEL[0] * num_columns, 2 * _PANEL[1])
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(2, num_columns, squeeze=False)
     _draw(grid[0][0], [*observed], "observed", _ORANGE)
-    _draw(grid[0][1], [result.signals[0]], "signal found", _BLUE)
+    _draw(grid[0][1], signals, "signal found", _BLUE)
     if truth is not None:
-        _draw(grid[0][2], [_in_scale(truth, result.signals[0])], "true signal", _GREEN)
-        _draw_transfer(grid[1][2], result)
-    _draw_filters(grid[1][0], result)
-    _draw_spectrum(grid[1][1], result)
-    return {"deconvolution": figure}
+        _draw(grid[0][2], [_in_scale(truth, signals[0])], "true signal", _GREEN)
+        _draw_transfer(grid[1][2], filters, tuple(signals[0].shape))
+    _draw_filters(grid[1][0], filters)
+    _draw_spectrum(grid[1][1], spectrum, norm)
+    return figure
 
 
 def _draw(axes: Axes, channels: Sequence[Tensor], title: str, color: str) -> None:
@@ -94,10 +104,10 @@ def _mosaic(images: Sequence[Array]) -> Array:
     return sheet
 
 
-def _draw_filters(axes: Axes, result: DeconvolutionResult) -> None:
-    filters = [_real(kernel) for kernel in result.filters[:_MOST_CHANNELS]]
+def _draw_filters(axes: Axes, found: Sequence[Tensor]) -> None:
+    filters = [_real(kernel) for kernel in found[:_MOST_CHANNELS]]
     if filters[0].ndim == 2:
-        _draw(axes, result.filters, "filters found", _BLUE)
+        _draw(axes, found, "filters found", _BLUE)
         return
     axes.set_title("filters found", fontsize=_SMALL_FONT + 1)
     for number, values in enumerate(filters):
@@ -110,8 +120,8 @@ def _draw_filters(axes: Axes, result: DeconvolutionResult) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_spectrum(axes: Axes, result: DeconvolutionResult) -> None:
-    values = _real(result.spectra[0])[:_MOST_VALUES]
+def _draw_spectrum(axes: Axes, spectrum: Tensor, norm: Bracket) -> None:
+    values = _real(spectrum)[:_MOST_VALUES]
     # What is below rounding says nothing.
     values = values[values >= _LEAST_VALUE * values[0]]
     axes.plot(range(1, values.size + 1), values, "o-", color=_BLUE, markersize=4)
@@ -120,7 +130,7 @@ def _draw_spectrum(axes: Axes, result: DeconvolutionResult) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("number", fontsize=_SMALL_FONT)
     axes.grid(alpha=0.3)
-    low, high = result.bracket.lower.value, result.bracket.upper.value
+    low, high = norm.lower.value, norm.upper.value
     axes.set_title(
         "singular values of the convex solution\n"
         f"their least sum: {low:.7g} to {high:.7g} (certified)",
@@ -128,11 +138,12 @@ def _draw_spectrum(axes: Axes, result: DeconvolutionResult) -> None:
     )
 
 
-def _draw_transfer(axes: Axes, result: DeconvolutionResult) -> None:
+def _draw_transfer(
+    axes: Axes, filters: Sequence[Tensor], shape: tuple[int, ...]
+) -> None:
     """Draw how strongly each frequency passes the filters, weakest last."""
-    shape = result.signals[0].shape
     axes.set_title("frequencies that pass, sorted", fontsize=_SMALL_FONT + 1)
-    for number, kernel in enumerate(result.filters[:_MOST_CHANNELS]):
+    for number, kernel in enumerate(filters[:_MOST_CHANNELS]):
         size = tuple(max(n, k) for n, k in zip(shape, kernel.shape, strict=True))
         gain = torch.fft.fftn(kernel, s=size).abs().flatten().sort(descending=True)
         values = _real(gain.values)
@@ -140,7 +151,7 @@ def _draw_transfer(axes: Axes, result: DeconvolutionResult) -> None:
         part = np.linspace(0.0, 1.0, values[::step].size)
         color = (_BLUE, _ORANGE, _GREEN, _GREY)[number]
         axes.plot(part, values[::step], color=color, lw=1.0)
-    if all(float(kernel.abs().max()) > 0.0 for kernel in result.filters):
+    if all(float(kernel.abs().max()) > 0.0 for kernel in filters):
         axes.set_yscale("log")
     axes.set_xlabel("part of all frequencies", fontsize=_SMALL_FONT)
     axes.grid(alpha=0.3)

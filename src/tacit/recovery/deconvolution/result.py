@@ -3,11 +3,15 @@ r"""What blind deconvolution answers."""
 from dataclasses import dataclass
 from typing import final
 
+import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from tacit.bracket import Bracket
 from tacit.errors import Status
 from tacit.recovery.deconvolution.coherence import Coherence
+from tacit.recovery.deconvolution.figures import deconvolution_figure
+from tacit.recovery.deconvolution.problem import source_maps
 from tacit.recovery.deconvolution.scale import Scale
 from tacit.recovery.nuclear.certify import NuclearCertificate
 from tacit.recovery.nuclear.program import NuclearProgram
@@ -107,3 +111,32 @@ class DeconvolutionResult:
     def noise_bound(self) -> float:
         """Radius of the noise ball, in the unit of y."""
         return self.program.noise_bound or 0.0
+
+    def plot(self, truth: Tensor | None = None) -> dict[str, Figure]:
+        """Draw what a person would want to look at.
+
+        Parameters
+        ----------
+        truth : Tensor or None, shape grid of the signal
+            The true signal, where it is known, in any scale.
+
+        Returns
+        -------
+        dict of str to matplotlib Figure
+            ``deconvolution``: the observation, filters and signals, and the singular
+            values of the convex programme's solution. Save it by
+            ``figure.savefig(name)``.
+        """
+        problem = self.program.problem
+        part = source_maps(problem.linear_map)[0]
+        observed = problem.measurements.reshape(-1, *part.out_grid)
+        spectrum = torch.cat(self.spectra).sort(descending=True).values
+        figure = deconvolution_figure(
+            observed,
+            filters=self.filters,
+            signals=self.signals,
+            spectrum=spectrum,
+            norm=self.bracket,
+            truth=truth,
+        )
+        return {"deconvolution": figure}

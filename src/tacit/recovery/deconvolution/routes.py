@@ -28,7 +28,7 @@ from tacit.recovery.spectrum import truncate
 _BASIN_RTOL = 1e-3
 _BASIN_DECREMENT = 1e-6
 _BASIN_STEPS = 300
-_FIT_RTOL = 1e-12
+_FIT_RTOL, _FIT_DECREMENT, _FIT_STEPS = 1e-12, 1e-10, 2000
 
 Column = tuple[Tensor, Tensor]  # left and right of all sources, one below the other
 
@@ -44,6 +44,8 @@ class Task:
         With a noise bound.
     lifted : OrthonormalProblem
         Where the programme's problem comes from.
+    refine : bool
+        Whether the answer is the least-squares fit.
     rtol : float
         Relative duality gap to reach.
     max_steps : int
@@ -55,6 +57,7 @@ class Task:
 
     program: NuclearProgram
     lifted: OrthonormalProblem
+    refine: bool
     rtol: float
     max_steps: int
     observers: tuple[Observer, ...]
@@ -179,15 +182,17 @@ def by_programme(task: Task, why: str) -> Found:
     pairs = [truncate(*block, 1) for block in blocks]
     column = torch.cat([p[0] for p in pairs]), torch.cat([p[1] for p in pairs])
     fit = Fit(column=column, status=result.status, num_steps=0)
-    if result.status not in (Status.INTERRUPTED, Status.NON_FINITE):
+    method = f"nuclear norm by {result.method}"
+    if task.refine and result.status not in (Status.INTERRUPTED, Status.NON_FINITE):
         fit = _least_squares(task, column)
+        method += ", then least squares"
     return Found(
         left=result.left,
         right=result.right,
         dual=result.dual,
         certificate=result.certificate,
         fit=fit,
-        method=f"nuclear norm by {result.method}, then least squares",
+        method=method,
         reason=f"{why}; {result.reason}",
         status=result.status,
         num_steps=result.num_steps + fit.num_steps,
@@ -215,9 +220,9 @@ def _least_squares(task: Task, column: Column) -> Fit:
     task.announce("least squares on one filter and one signal")
     solution = iterate(
         task.program.problem,
-        ConjugateGradients(rtol=_FIT_RTOL),
+        ConjugateGradients(rtol=_FIT_RTOL, decrement_rtol=_FIT_DECREMENT),
         column,
-        max_steps=task.max_steps,
+        max_steps=min(task.max_steps, _FIT_STEPS),
         observers=task.observers,
     )
     return Fit(
@@ -235,15 +240,19 @@ def _certified(task: Task, fit: Fit, reason: str) -> Found:
         left=left,
         right=right,
         dual=dual,
-        certificate=certify_nuclear(
-            task.program, left, right, dual, generator=task.generator
-        ),
+        certificate=_certificate(task, left, right, dual),
         fit=fit,
         method="regularised descent, then least squares",
         reason=reason,
         status=fit.status,
         num_steps=fit.num_steps,
     )
+
+
+def _certificate(
+    task: Task, left: Tensor, right: Tensor, dual: Tensor
+) -> NuclearCertificate:
+    return certify_nuclear(task.program, left, right, dual, generator=task.generator)
 
 
 def _closer(task: Task, fit: Fit, convex: Found) -> Found:
@@ -278,9 +287,7 @@ def with_better_point(task: Task, found: Found) -> Found:
     if found.certificate.relative_gap <= task.rtol:
         return found
     left, right = _into_ball(task, found.fit.column)
-    other = certify_nuclear(
-        task.program, left, right, found.dual, generator=task.generator
-    )
+    other = _certificate(task, left, right, found.dual)
     if not other.gap < found.certificate.gap:
         return found
     return replace(found, left=left, right=right, certificate=other)

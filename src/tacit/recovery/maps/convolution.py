@@ -202,6 +202,8 @@ class ConvolutionMap(AbstractLinearMap):
         return matrix
 
     def apply_factors(self, left: Tensor, right: Tensor) -> Tensor:
+        if left.shape[-1] == 0:  # what FFT libraries refuse
+            return left.new_zeros(*left.shape[:-2], self._spec.num_measurements)
         transforms = self.transformed(left, right)
         return self.measured(transforms, transforms)
 

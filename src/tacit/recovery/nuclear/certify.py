@@ -60,6 +60,16 @@ class NuclearCertificate:
         Number of singular values of X-hat above 1e-6 of the largest.
     uniqueness : Uniqueness or None
         What is proved about other minimisers; None if it was not asked for.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> generator = tacit.make_generator(0)
+    >>> problem = tacit.planted_problem((8, 6), 1, oversampling=3.0,
+    ...     generator=generator)
+    >>> found = tacit.minimise_nuclear_norm(problem, generator=generator)
+    >>> found.certificate.gap < 1e-6, found.certificate.uniqueness.is_unique
+    (True, True)
     """
 
     value: Bracket

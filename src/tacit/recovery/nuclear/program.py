@@ -40,6 +40,16 @@ class NuclearProgram:
         If the problem is a batch.
     InputError
         If not exactly one of the two numbers is given, or it is out of range.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> problem = tacit.planted_problem((8, 6), 1, oversampling=3.0,
+    ...     generator=tacit.make_generator(0))
+    >>> program = tacit.NuclearProgram(problem=problem, noise_bound=0.0)
+    >>> truth = problem.planted
+    >>> float(program.residual(truth.left, truth.right).abs().max()) < 1e-15
+    True
     """
 
     problem: RecoveryProblem

@@ -157,6 +157,7 @@ def _margin(
         problem.weights * problem.linear_map.apply_factors(left, right)
         for firsts, seconds in basis
         for left, right in zip(firsts.split(_BLOCK), seconds.split(_BLOCK), strict=True)
+        if left.numel() > 0
     ]
     if not images:
         return math.inf

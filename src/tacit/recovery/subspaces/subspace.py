@@ -66,6 +66,13 @@ class AbstractSubspace(ABC):
     r"""Signals :math:`w = B h` with a known matrix B and unknown coefficients h.
 
     Batch dimensions come first and are optional. B need not be stored.
+
+    Examples
+    --------
+    >>> import tacit, torch
+    >>> whole = tacit.SupportSubspace(indices=torch.arange(3), shape=(3,))
+    >>> isinstance(whole, tacit.AbstractSubspace), whole.dimension
+    (True, 3)
     """
 
     @property

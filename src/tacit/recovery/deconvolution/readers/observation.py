@@ -89,7 +89,7 @@ def rounding_bound(step: float, count: int) -> float:
     --------
     >>> from tacit.recovery.deconvolution.readers.observation import rounding_bound
     >>> round(rounding_bound(1.0, 10_000), 2)
-    33.06
+    30.23
     """
     spread = math.sqrt(count * math.log(1.0 / _DOUBTS) / 2.0) / 4.0
     return step * min(math.sqrt(count / 12.0 + spread), math.sqrt(count) / 2.0)

@@ -67,6 +67,12 @@ class Known:
     boundary : {"circular", "full", "valid", "same"} or None
         What was seen of the convolution; None is ``full`` for recordings, ``valid`` for
         pictures and ``circular`` for arrays that do not say it.
+
+    Examples
+    --------
+    >>> import tacit
+    >>> tacit.Known(filter_size=(5, 5)).wavelet
+    'db4'
     """
 
     filters: Path | None = None
@@ -101,6 +107,16 @@ class ObservedConvolution:
         Coefficients h and x of a planted file.
     notes : tuple of str
         What a person should know about the reading.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy, tacit
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "observed.npz"
+    ...     numpy.savez(path, y=numpy.arange(6.0), B=numpy.eye(6, 2), C=numpy.eye(6, 3))
+    ...     found = tacit.read_convolution([path])
+    >>> found.boundary, found.problem.linear_map.in_shape
+    ('circular', (2, 3))
     """
 
     observed: Observation

@@ -8,7 +8,7 @@ from scipy.integrate import quad
 from scipy.special import gammaincc
 
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.deconvolution.statistical_dimension import (
+from tacit.recovery.deconvolution.theory.statistical_dimension import (
     statistical_dimension,
     subdifferential_distance,
 )

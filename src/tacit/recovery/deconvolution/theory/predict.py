@@ -14,8 +14,8 @@ from typing import Literal, final
 
 from tacit.errors import InputError, ShapeError
 from tacit.prediction import Certainty, Prediction
-from tacit.recovery.deconvolution.published import ARR, JKS, KKS, KS, LLSW, LS
-from tacit.recovery.deconvolution.statistical_dimension import statistical_dimension
+from tacit.recovery.deconvolution.theory.published import ARR, JKS, KKS, KS, LLSW, LS
+from tacit.recovery.deconvolution.theory.statistical_dimension import statistical_dimension
 
 Regime = Literal[
     "linear with dimension factor", "square root", "dimension-free linear", "saturated"
@@ -104,11 +104,11 @@ def noise_regime(
     weaker than the square root, which by itself gives :math:`\alpha^{-1/2} \tau` there.
     At laboratory sizes :math:`\alpha > 1`, and the regime is empty. *Saturated*:
     derived. Worst noise; random noise stays linear, see
-    :func:`~tacit.recovery.deconvolution.random_noise.random_noise`.
+    :func:`~tacit.recovery.deconvolution.theory.random_noise.random_noise`.
 
     Examples
     --------
-    >>> from tacit.recovery.deconvolution.predict import noise_regime
+    >>> from tacit.recovery.deconvolution.theory.predict import noise_regime
     >>> regime = noise_regime((20, 20), 200, noise_bound=0.6)
     >>> regime.name, [round(point.value, 2) for point in regime.crossovers]
     ('square root', [0.5, 1.0, 1.0])
@@ -213,7 +213,7 @@ def recovery_thresholds(
 
     Examples
     --------
-    >>> from tacit.recovery.deconvolution.predict import recovery_thresholds
+    >>> from tacit.recovery.deconvolution.theory.predict import recovery_thresholds
     >>> count, gaussian, *_ = recovery_thresholds((20, 20))
     >>> count.value, round(gaussian.value), gaussian.certainty
     (39.0, 81, 'derived')

@@ -1,6 +1,6 @@
 """The table of the literature says how sure each line is, and has no constants."""
 
-from tacit.recovery.deconvolution.published import PUBLISHED
+from tacit.recovery.deconvolution.theory.published import PUBLISHED
 
 
 def test_powers_of_logarithms_are_recalled() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tacit.errors import InputError
 from tacit.prediction import Prediction
-from tacit.recovery.deconvolution.truth_certificate import (
+from tacit.recovery.deconvolution.theory.truth_certificate import (
     TruthCertificate,
     truth_coordinates,
 )
@@ -57,8 +57,8 @@ def guaranteed_error(
     Examples
     --------
     >>> import tacit, torch
-    >>> from tacit.recovery.deconvolution.instance_bounds import guaranteed_error
-    >>> from tacit.recovery.deconvolution.truth_certificate import truth_certificate
+    >>> from tacit.recovery.deconvolution.theory.instance_bounds import guaranteed_error
+    >>> from tacit.recovery.deconvolution.theory.truth_certificate import truth_certificate
     >>> gaussian = tacit.gaussian_map((3, 3), 40, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> bounds = guaranteed_error(truth_certificate(gaussian, ones, ones), 0.0)
@@ -118,7 +118,7 @@ def least_squares_error(
     Examples
     --------
     >>> import tacit, torch
-    >>> from tacit.recovery.deconvolution.instance_bounds import least_squares_error
+    >>> from tacit.recovery.deconvolution.theory.instance_bounds import least_squares_error
     >>> gaussian = tacit.gaussian_map((3, 3), 900, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> error = least_squares_error(gaussian, ones, ones, noise_level=0.1)
@@ -182,7 +182,7 @@ def competitor_distance(
     Examples
     --------
     >>> import tacit, torch
-    >>> from tacit.recovery.deconvolution.instance_bounds import competitor_distance
+    >>> from tacit.recovery.deconvolution.theory.instance_bounds import competitor_distance
     >>> gaussian = tacit.gaussian_map((3, 3), 40, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> far = competitor_distance(gaussian, ones, ones, -ones @ ones.mH,

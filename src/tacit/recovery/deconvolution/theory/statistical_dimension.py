@@ -82,7 +82,7 @@ def subdifferential_distance(
 
     Examples
     --------
-    >>> from tacit.recovery.deconvolution.statistical_dimension import (
+    >>> from tacit.recovery.deconvolution.theory.statistical_dimension import (
     ...     subdifferential_distance)
     >>> distance = subdifferential_distance((1, 1))
     >>> bool((distance.values - 1.0 - distance.scales**2).abs().max() < 1e-12)
@@ -134,7 +134,7 @@ def statistical_dimension(shape: tuple[int, int], rank: int = 1) -> float:
 
     Examples
     --------
-    >>> from tacit.recovery.deconvolution.statistical_dimension import (
+    >>> from tacit.recovery.deconvolution.theory.statistical_dimension import (
     ...     statistical_dimension)
     >>> round(statistical_dimension((20, 20)))
     81

@@ -8,8 +8,8 @@ import math
 
 from tacit.errors import InputError, ShapeError
 from tacit.prediction import Prediction
-from tacit.recovery.deconvolution.published import CFWY
-from tacit.recovery.deconvolution.statistical_dimension import subdifferential_distance
+from tacit.recovery.deconvolution.theory.published import CFWY
+from tacit.recovery.deconvolution.theory.statistical_dimension import subdifferential_distance
 
 _DOC = "docs/noise_regimes.md"
 
@@ -25,7 +25,7 @@ def random_noise(
     r"""Return what small random noise of norm :math:`\tau` does to first order.
 
     Of :math:`\min \|X\|_*` subject to :math:`\|\mathcal{A}(X) - y\| \le \tau =
-    \|e\|`, with the D of :func:`~tacit.recovery.deconvolution.statistical_dimension.\
+    \|e\|`, with the D of :func:`~tacit.recovery.deconvolution.theory.statistical_dimension.\
 subdifferential_distance` (times the number of sources):
 
     .. math:: \|\hat X - X_0\|_F \approx \tau \sqrt{\frac{D(\lambda)}{L -
@@ -73,7 +73,7 @@ subdifferential_distance` (times the number of sources):
 
     Examples
     --------
-    >>> from tacit.recovery.deconvolution.random_noise import random_noise
+    >>> from tacit.recovery.deconvolution.theory.random_noise import random_noise
     >>> error, rank, fit = random_noise((20, 20), 200, noise_bound=0.05)
     >>> round(error.value, 3), round(rank.value, 1), round(fit.value, 3)
     (0.045, 3.0, 0.025)
@@ -160,7 +160,7 @@ def norm_bound(
 
     Examples
     --------
-    >>> from tacit.recovery.deconvolution.random_noise import norm_bound
+    >>> from tacit.recovery.deconvolution.theory.random_noise import norm_bound
     >>> round(norm_bound((20, 20), 200, failure_probability=0.01).value, 2)
     6.85
     """

@@ -15,8 +15,8 @@ import torch
 from nuclear_cases import optimum
 from tacit.errors import InputError, ShapeError
 from tacit.recovery.deconvolution.planted import planted_deconvolution
-from tacit.recovery.deconvolution.random_noise import norm_bound, random_noise
-from tacit.recovery.deconvolution.statistical_dimension import (
+from tacit.recovery.deconvolution.theory.random_noise import norm_bound, random_noise
+from tacit.recovery.deconvolution.theory.statistical_dimension import (
     statistical_dimension,
     subdifferential_distance,
 )

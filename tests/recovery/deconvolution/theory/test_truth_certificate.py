@@ -7,7 +7,7 @@ from torch import Tensor
 from nuclear_cases import optimum
 from tacit.errors import InputError, ShapeError
 from tacit.recovery.deconvolution.planted import planted_deconvolution
-from tacit.recovery.deconvolution.truth_certificate import (
+from tacit.recovery.deconvolution.theory.truth_certificate import (
     TruthCertificate,
     truth_certificate,
 )

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from nuclear_cases import optimum
 from tacit.errors import InputError
-from tacit.recovery.deconvolution.instance_bounds import (
+from tacit.recovery.deconvolution.theory.instance_bounds import (
     competitor_distance,
     guaranteed_error,
     least_squares_error,
 )
 from tacit.recovery.deconvolution.planted import planted_deconvolution
-from tacit.recovery.deconvolution.truth_certificate import (
+from tacit.recovery.deconvolution.theory.truth_certificate import (
     TruthCertificate,
     truth_certificate,
     truth_coordinates,

@@ -1,0 +1,1 @@
+"""What theory says of blind deconvolution beforehand, and of one instance."""
