@@ -12,7 +12,7 @@ from torch import Tensor
 from tacit.errors import InputError, Status
 from tacit.iterate import Observer, iterate
 from tacit.recovery.history import HistoryRecorder
-from tacit.recovery.nuclear.certify import certify_nuclear
+from tacit.recovery.nuclear.certify import NuclearCertificate, certify_nuclear
 from tacit.recovery.nuclear.multipliers import solve_factored
 from tacit.recovery.nuclear.penalised import Search, size_of
 from tacit.recovery.nuclear.program import NuclearProgram
@@ -145,12 +145,21 @@ def minimise_nuclear_norm(
         certificate=certificate,
         method=answer.method,
         reason=answer.reason,
-        status=answer.status,
+        status=_final_status(answer.status, certificate, rtol),
         num_steps=answer.num_steps,
         num_passes=answer.num_passes,
         seconds=time.perf_counter() - began,
         history=recorder.history(),
     )
+
+
+def _final_status(
+    status: Status, certificate: NuclearCertificate, rtol: float
+) -> Status:
+    """Return how the run ended, now that the gap is known exactly."""
+    is_short = status in (Status.MAX_STEPS, Status.STALLED)
+    is_closed = certificate.relative_gap <= rtol
+    return Status.CONVERGED if is_short and is_closed else status
 
 
 def noise_bound_of(problem: RecoveryProblem) -> float:

@@ -137,10 +137,13 @@ def _within_noise(
         miss = math.log(fit.size / bound) + slack / 2.0
         guess = guess.after(math.log(penalty), math.log(fit.size), accuracy)
         wanted = rtol
-        if abs(miss) <= slack / 2.0:
+        if fit.size <= bound:
             dual = problem.weights * -fit.residual / penalty
             gap = relative_gap(search, program, fit, dual)
-            if gap <= rtol or accuracy <= _LEAST_ACCURACY * rtol:
+            if gap <= rtol:
+                break
+        if abs(miss) <= slack / 2.0:
+            if accuracy <= _LEAST_ACCURACY * rtol:
                 break
             wanted = accuracy / 3.0
         else:
