@@ -6,7 +6,8 @@ writes into FOLDER (default: ``signals`` beside this file)
 
 * shaken-1.png, shaken-2.png: a part of the photograph ``camera`` of scikit-image (CC0),
   blurred by two random 5 x 5 kernels and rounded to 8 bits, as two shots with an
-  unsteady hand; scene.png is the part itself;
+  unsteady hand; scene.png is the part itself, and scene-wavelets.npz says which of its
+  Haar wavelets are largest (``signal_wavelets``, ``wavelet``);
 * echo.wav: 0.6 seconds of six struck strings in a room with echoes, 16 bits at 8 kHz;
   score.npz has what a score says (``onset``, ``frequency``, ``decay`` of every
   overtone), walls.npz at which delays an echo may come back (``filter_support``);
@@ -20,15 +21,19 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from scipy.signal import convolve
 from skimage import data
+
+import tacit
 
 BLOCK, SIDE, KERNEL = 3, 72, 5  # pixels that become one; of the scene; of a kernel
 TOP, LEFT = 20, 60
 RATE, SECONDS, ROOM = 8000, 0.6, 800  # ROOM: samples after which echoes are over
 NOTES, OVERTONES, ECHOES, CANDIDATES = 6, 8, 6, 30
 FILTER, SIGNAL, LENGTH, NOISE = 10, 15, 200, 0.02
+WAVELETS = 1600
 
 
 def save_grey(path: Path, image: np.ndarray) -> None:
@@ -44,6 +49,9 @@ def save_pictures(folder: Path, draw: np.random.Generator) -> None:
     small = blocks.reshape(height, BLOCK, width, BLOCK).mean(axis=(1, 3))
     scene = small[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
     save_grey(folder / "scene.png", scene)
+    chosen = tacit.largest_wavelets(torch.from_numpy(scene), WAVELETS, wavelet="haar")
+    places = chosen.sort().values.numpy()
+    np.savez(folder / "scene-wavelets.npz", signal_wavelets=places, wavelet="haar")
     for number in (1, 2):
         kernel = draw.uniform(0.0, 1.0, (KERNEL, KERNEL)) ** 3
         blurred = convolve(scene, kernel / kernel.sum(), mode="valid")

@@ -88,7 +88,10 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], ['Unknown command "nonsense"', "lipschitz, recover, deconvolve, verify"]),
+        (
+            ["nonsense"],
+            ['Unknown command "nonsense"', "lipschitz, recover, deconvolve, verify"],
+        ),
         (["lipschitz", "--nonsense"], ["--nonsense"]),
         (["lipschitz", "a", "b"], ["b"]),
         (["lipschitz", "--norm"], ["--norm"]),

@@ -59,7 +59,7 @@ def deconvolve(
     taps: Integer | None = None,
     filter_support: Annotated[Path | None, Parameter(name="--filter-support")] = None,
     signal_basis: Annotated[Path | None, Parameter(name="--signal-basis")] = None,
-    wavelet: str = "db4",
+    wavelet: str = "haar",
     coefficients: Integer | None = None,
     boundary: Boundary | None = None,
     noise: float | None = None,
@@ -88,13 +88,14 @@ def deconvolve(
         differ from zero, or a list of delays) or B (basis of filters).
     signal_basis
         An .npz file with what is known of the signal: C (basis), signal_support,
-        signal_modes, or onset, frequency, decay of the tones of a score. One recording
-        alone needs it.
+        signal_modes, signal_wavelets (and wavelet), or onset, frequency, decay of the
+        tones of a score. One recording alone needs it.
     wavelet
         A single picture is made of wavelets of this name.
     coefficients
-        How many: those that are largest in the observed picture; by default half as
-        many as pixels. Of several pictures the scene may be any unless this is given.
+        How many: those that are largest in the observed picture; by default a sixth of
+        the number of pixels. Of several pictures the scene may be any unless this is
+        given.
     boundary
         What was seen of the convolution: by default full for recordings, valid for
         pictures.

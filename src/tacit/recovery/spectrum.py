@@ -26,9 +26,7 @@ def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return kept, kept if left is right else second[:, :rank] * root[:rank]
 
 
-def without_vanished(
-    left: Tensor, right: Tensor, rtol: float
-) -> tuple[Tensor, Tensor]:
+def without_vanished(left: Tensor, right: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
     """Return balanced factors without singular values below a part of the largest.
 
     One column is left at least.

@@ -66,7 +66,7 @@ def test_it_is_the_nearest_vector_with_the_right_tangent_part(
     near = normal(generator, 45).to(problem.measurements.dtype) if is_near else None
     dual = least_squares_dual(problem, truth.left, truth.right, near=near)
     matrix = truth.left @ truth.right.mH
-    left, values, right = torch.linalg.svd(matrix)
+    left, _, right = torch.linalg.svd(matrix)
     u, v = left[:, :2], right.mH[:, :2]
     basis = tangent_basis(problem, u, v)
     # The adjoint restricted to the tangent space, as a real matrix.

@@ -90,7 +90,7 @@ def test_a_deconvolution_in_a_size_of_its_own(
 def test_exact_measurements_too_few_for_the_planted_matrix(
     generator: torch.Generator,
 ) -> None:
-    """The optimum then is another matrix, of higher rank, and is proved all the same."""
+    """The optimum then is another matrix, of higher rank, and proved all the same."""
     problem = planted_deconvolution(14, 14, 40, generator=generator)
     result = minimise_nuclear_norm(problem, noise_bound=0.0, generator=generator)
     truth = problem.planted
@@ -174,10 +174,16 @@ def test_too_few_steps_are_said(generator: torch.Generator) -> None:
 
 
 def test_phases_and_steps_are_told(generator: torch.Generator) -> None:
-    program, seen, phases = small_program("rectangular", "exact", 1), [0], []
+    program = small_program("rectangular", "exact", 1)
+    seen: list[int] = [0]
+    phases: list[str] = []
+
+    def watch(step: int, state: object) -> None:
+        seen.append(step)
+
     result = solve(
         program,
-        observers=(lambda step, state: seen.append(step),),
+        observers=(watch,),
         on_phase=phases.append,
     )
     assert phases == [result.method]

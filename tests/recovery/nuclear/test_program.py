@@ -29,8 +29,10 @@ def test_value_and_residual_are_those_of_the_formulas(
 
 @pytest.mark.parametrize(
     ("noise_bound", "penalty"),
-    [(None, None), (1.0, 1.0), (-1.0, None), (math.inf, None), (math.nan, None)]
-    + [(None, 0.0), (None, -1.0), (None, math.inf), (None, math.nan)],
+    [
+        *((None, None), (1.0, 1.0), (-1.0, None), (math.inf, None), (math.nan, None)),
+        *((None, 0.0), (None, -1.0), (None, math.inf), (None, math.nan)),
+    ],
 )
 def test_numbers_out_of_range_are_refused(
     noise_bound: float | None, penalty: float | None, generator: torch.Generator

@@ -92,8 +92,8 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
     r"""Minimise :math:`\frac12 \sum_i w_i |\mathcal{A}(L R^H)_i - y_i|^2`.
 
     With a penalty, :math:`\frac{\lambda}{2} (\|L\|_F^2 + \|R\|_F^2)` is added, which
-    is :math:`\lambda \|X\|_*` at balanced factors: then any number of columns beyond the
-    rank of the minimiser leads to it, and superfluous ones vanish.
+    is :math:`\lambda \|X\|_*` at balanced factors: then any number of columns beyond
+    the rank of the minimiser leads to it, and superfluous ones vanish.
 
     Nonlinear conjugate gradients (Polak and Ribiere, restarted when they point uphill)
     in the metric of ScaledGD: the gradient :math:`(G R, G^H L)` with

@@ -170,14 +170,14 @@ class ConvolutionMap(AbstractLinearMap):
             parts = zip(self._channels(), blocks, strict=True)
             return torch.cat([part.apply(block) for part, block in parts], dim=-1)
         total = matrix.new_zeros(*matrix.shape[:-2], self._spec.num_measurements)
-        batch = matrix[..., 0, 0].numel()
+        batch = math.prod(matrix.shape[:-2])
         if columns <= rows:
             for part, signals in self._basis(self.signal, batch):
                 filters = map(self._grid.transform, self.filters_of(matrix[..., part]))
                 transforms = *filters, signals
                 total += self.measured(transforms, transforms)
         else:
-            for part, filters in self._basis(self.filters[0], batch):
+            for part, filters in self._basis(next(iter(self.filters)), batch):
                 signals = self.signal_of(matrix[..., part, :].mH)
                 transforms = filters, self._grid.transform(signals)
                 total += self.measured(transforms, transforms)
@@ -192,12 +192,12 @@ class ConvolutionMap(AbstractLinearMap):
             return torch.cat(blocks, dim=-2)
         matrix = measurements.new_empty(*measurements.shape[:-1], rows, columns)
         seen = self._grid.place(measurements.unsqueeze(-2))
-        batch = measurements[..., 0].numel()
+        batch = math.prod(measurements.shape[:-1])
         if columns <= rows:
             for part, signals in self._basis(self.signal, batch):
                 matrix[..., part] = self._left_product(seen, signals)
         else:
-            for part, filters in self._basis(self.filters[0], batch):
+            for part, filters in self._basis(next(iter(self.filters)), batch):
                 matrix[..., part, :] = self._right_product(seen, [filters]).mH
         return matrix
 

@@ -171,8 +171,8 @@ def map_norm_bound(linear_map: AbstractLinearMap) -> float | None:
     r"""Return an upper bound of the norm of a map, from Frobenius norms, where cheap.
 
     The Gram matrix of rank-one measurements :math:`a_i^H X b_i` is an entrywise product
-    of two positive semidefinite ones, so with A and B the matrices of all :math:`a_i` and
-    :math:`b_i`
+    of two positive semidefinite ones, so with A and B the matrices of all :math:`a_i`
+    and :math:`b_i`
 
     .. math:: \|\mathcal{A}\|^2 \le \min(\max_i \|a_i\|^2 \|B\|_2^2,\;
               \max_i \|b_i\|^2 \|A\|_2^2).

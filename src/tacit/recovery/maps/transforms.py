@@ -1,8 +1,8 @@
 r"""What a map needs to see of two factors: their transforms.
 
 Rank-one measurements see :math:`a_i^H L` and :math:`b_i^H R`, convolutions see Fourier
-transforms; other maps the factors themselves. Transforms are linear in each factor, so a
-method that moves along a line transforms the direction alone.
+transforms; other maps the factors themselves. Transforms are linear in each factor, so
+a method that moves along a line transforms the direction alone.
 """
 
 from functools import reduce

@@ -1,4 +1,4 @@
-r"""The dual vector of least squares: what would prove a low-rank matrix to be optimal."""
+r"""The dual vector of least squares: what may prove a low-rank matrix optimal."""
 
 from dataclasses import dataclass
 from typing import final

@@ -49,8 +49,8 @@ def minimise_nuclear_norm(
               \|w \circ (\mathcal{A}(X) - y)\|_2 \le \tau
 
     or, with a penalty, :math:`\min_X \tfrac12 \|w \circ (\mathcal{A}(X) - y)\|_2^2 +
-    \lambda \|X\|_*`. Symmetric problems range over positive semidefinite matrices, where
-    the nuclear norm is the trace. Two routes lead there:
+    \lambda \|X\|_*`. Symmetric problems range over positive semidefinite matrices,
+    where the nuclear norm is the trace. Two routes lead there:
 
     ``factors`` : conjugate gradients on :math:`L R^H` with a penalty on the factors,
     columns added along the leading singular vectors of the back-projected residual, and
@@ -165,8 +165,8 @@ def _final_status(
 def noise_bound_of(problem: RecoveryProblem) -> float:
     r"""Return the noise bound that a problem's noise level stands for.
 
-    :math:`\sigma (m + 3 \sqrt{2 m})^{1/2}` for noise of standard deviation sigma on each
-    of m measurements fitted: Gaussian noise is longer with a probability of about
+    :math:`\sigma (m + 3 \sqrt{2 m})^{1/2}` for noise of standard deviation sigma on
+    each of m measurements fitted: Gaussian noise is longer with a probability of about
     0.1 % (complex noise less); 0 where no level is known.
 
     Parameters
@@ -320,8 +320,8 @@ def _require(
     spec = program.problem.linear_map.spec
     if spec.dtype not in (torch.float64, torch.complex128):
         raise InputError(
-            f"a duality gap is computed in double precision; got a map in {spec.dtype}; "
-            "build it in float64 or complex128"
+            "a duality gap is computed in double precision; got a map in "
+            f"{spec.dtype}; build it in float64 or complex128"
         )
     if route not in (None, "factors", "splitting"):
         raise InputError(f"route must be 'factors', 'splitting' or None; got {route!r}")

@@ -187,9 +187,9 @@ def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSo
     r"""Solve for exact measurements by the method of multipliers.
 
     With q the multiplier so far, each round fits the measurements
-    :math:`y + \lambda q`. Where the rank found leaves fewer unknowns than measurements,
-    the last step is taken at once: a fit without a penalty, and the dual vector of least
-    squares nearest to q.
+    :math:`y + \lambda q`. Where the rank found leaves fewer unknowns than
+    measurements, the last step is taken at once: a fit without a penalty, and the dual
+    vector of least squares nearest to q.
     """
     problem = search.problem
     y = problem.weights * problem.measurements

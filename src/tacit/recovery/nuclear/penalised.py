@@ -7,7 +7,7 @@ are the columns to add.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -194,13 +194,16 @@ def leading_part(
     Hermitian part with their vectors twice.
     """
     number = min(number, *problem.linear_map.in_shape)
-    find: Callable[..., tuple[Tensor, ...]] = (
-        leading_eigenpairs if problem.is_symmetric else leading_triplets
-    )
-    found = find(problem.linear_map, vector, number, generator=generator, rtol=rtol)
+    linear_map = problem.linear_map
     if problem.is_symmetric:
-        return found[0], found[1], found[1]
-    return found[1], found[0], found[2]
+        values, vectors = leading_eigenpairs(
+            linear_map, vector, number, generator=generator, rtol=rtol
+        )
+        return values, vectors, vectors
+    left, values, right = leading_triplets(
+        linear_map, vector, number, generator=generator, rtol=rtol
+    )
+    return values, left, right
 
 
 def size_of(problem: RecoveryProblem, residual: Tensor) -> float:

@@ -17,6 +17,7 @@ from tacit.recovery.deconvolution.readers.bases import (
 )
 from tacit.recovery.deconvolution.readers.observation import Observation
 from tacit.recovery.subspaces.subspace import basis_matrix
+from tacit.recovery.subspaces.wavelet import wavelet_subspace
 
 
 def audio(channels: int = 1, size: int = 12) -> Observation:
@@ -97,3 +98,18 @@ def test_too_many_tones_are_refused_before_they_are_made(
     monkeypatch.setattr(module, "MAX_STORED", 199)
     with pytest.raises(InputError, match="1 tones of 100 samples are too many"):
         tones()
+
+
+def test_known_wavelets_of_a_picture() -> None:
+    values = torch.zeros(1, 4, 8, dtype=torch.float64)
+    observed = Observation(values=values, kind="image")
+    members = {"signal_wavelets": np.array([0, 9, 4])}
+    own = signal_from(members, observed, (1, 1), "valid")
+    wanted = wavelet_subspace((4, 8), torch.tensor([0, 9, 4]), wavelet="haar")
+    assert torch.equal(basis_matrix(own), basis_matrix(wanted))
+    named = {**members, "wavelet": np.array("db2")}
+    other = signal_from(named, observed, (1, 1), "valid")
+    assert other.dimension == 3
+    assert not torch.allclose(basis_matrix(other), basis_matrix(own))
+    with pytest.raises(InputError, match="wavelet"):
+        signal_from({**members, "wavelet": np.array("x")}, observed, (1, 1), "valid")

@@ -56,14 +56,15 @@ def test_what_is_discarded_is_what_the_largest_lack(generator: torch.Generator) 
 def test_pictures_too_large_or_too_small_are_refused(
     generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def signal(size: int, kernel: int) -> None:
+    def signal(size: int, kernel: int, number: int | None = None) -> None:
         picture_signal(
             observed(generator, size), (whole((kernel, kernel)),), "valid",
-            wavelet="haar", coefficients=None, basis=None,
+            wavelet="haar", coefficients=number, basis=None,
         )  # fmt: skip
 
-    with pytest.raises(InputError, match="--coefficients must be in"):
-        signal(6, 5)
+    for number in (0, 101):
+        with pytest.raises(InputError, match=r"--coefficients must be in 1\.\.100"):
+            signal(6, 5, number)
     monkeypatch.setattr(module, "MAX_WAVELET_PIXELS", 255)
     with pytest.raises(InputError, match="at most 255 pixels; got 16 x 16"):
         signal(16, 1)

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from nuclear_cases import optimum
 from tacit.errors import InputError
+from tacit.recovery.deconvolution.planted import planted_deconvolution
 from tacit.recovery.deconvolution.theory.instance_bounds import (
     competitor_distance,
     guaranteed_error,
     least_squares_error,
 )
-from tacit.recovery.deconvolution.planted import planted_deconvolution
 from tacit.recovery.deconvolution.theory.truth_certificate import (
     TruthCertificate,
     truth_certificate,

@@ -5,7 +5,10 @@ import math
 import pytest
 
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.deconvolution.theory.predict import noise_regime, recovery_thresholds
+from tacit.recovery.deconvolution.theory.predict import (
+    noise_regime,
+    recovery_thresholds,
+)
 
 NAMES = ["linear with dimension factor", "square root", "dimension-free linear"]
 

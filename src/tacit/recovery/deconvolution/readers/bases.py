@@ -20,9 +20,13 @@ from tacit.recovery.subspaces.fourier import FourierSubspace, lowest_modes
 from tacit.recovery.subspaces.matrix import MatrixSubspace
 from tacit.recovery.subspaces.subspace import AbstractSubspace
 from tacit.recovery.subspaces.support import SupportSubspace
+from tacit.recovery.subspaces.wavelet import wavelet_subspace
 
 FILTER_NAMES = ("B", "filter_support", "filter_size")
-SIGNAL_NAMES = ("C", "signal_support", "signal_modes", "signal_basis", "onset")
+SIGNAL_NAMES = (
+    *("C", "signal_support", "signal_modes", "signal_wavelets"),
+    *("signal_basis", "onset"),
+)
 MAX_STORED = 10**8
 """Most numbers of a stored basis (800 MB)."""
 
@@ -112,6 +116,9 @@ def signal_from(
           0 (read row by row);
         * ``signal_modes``: numbers of Fourier modes, or ``signal_basis`` with the text
           ``fourier`` and ``signal_dimension``, for the lowest so many;
+        * ``signal_wavelets``: numbers of wavelets, coarse to fine, as
+          :func:`~tacit.recovery.subspaces.wavelet.largest_wavelets` gives them, of the
+          family ``wavelet`` (text; ``haar`` if it is not there);
         * ``signal_basis`` with the text ``identity``: every signal;
         * ``onset`` (s), ``frequency`` (Hz) and ``decay`` (1/s), vectors of one length:
           see :func:`notes_subspace`.
@@ -150,6 +157,10 @@ def signal_from(
     if name == "signal_modes":
         modes = integers(members, name)
         return FourierSubspace(modes=modes, shape=grid, dtype=dtype)
+    if name == "signal_wavelets":
+        family = text(members, "wavelet") if "wavelet" in members else "haar"
+        chosen = integers(members, name)
+        return wavelet_subspace(grid, chosen, wavelet=family, dtype=dtype)
     if name == "onset":
         return _notes(members, grid, observed)
     kind = text(members, name)

@@ -20,6 +20,13 @@ MAX_WAVELET_PIXELS = 2**17
 Grid = tuple[int, ...]
 
 _LEVELS = 3  # of the wavelet transform, where the picture is large enough
+# Pixels for each wavelet read from a blurred picture: with more wavelets the kernel is
+# hardly determined, with fewer the picture is coarse.
+_PER_WAVELET = 6
+_GUESSED = (
+    "the wavelets of the scene are guessed from the blurred picture, which gains "
+    "little; known ones (--signal-basis) or further pictures of it gain much more"
+)
 
 
 @final
@@ -66,8 +73,8 @@ def picture_signal(
     boundary : {"circular", "full", "valid", "same"}
     wavelet : str
     coefficients : int or None
-        How many wavelets; None is as described, with ``num_pixels / 2 - K`` wavelets
-        for a single picture.
+        How many wavelets; None is as described, with ``num_pixels / 6`` wavelets for a
+        single picture.
     basis : mapping of str to array, or None
         The subspace itself, as :func:`signal_from` reads it.
 
@@ -100,7 +107,7 @@ def picture_signal(
         )
     observed, grid = _trimmed(observed, grid)
     size = observed.grid[0] * observed.grid[1]
-    count = size // 2 - filters[0].dimension if coefficients is None else coefficients
+    count = max(size // _PER_WAVELET, 1) if coefficients is None else coefficients
     if not 1 <= count <= grid[0] * grid[1]:
         raise InputError(
             f"--coefficients must be in 1..{grid[0] * grid[1]}; got {count}; give "
@@ -111,6 +118,7 @@ def picture_signal(
     signal = wavelet_subspace(grid, chosen, wavelet=wavelet)
     lacking = guess - signal.synthesise(signal.analyse(guess))
     discarded = float(torch.linalg.vector_norm(lacking)) * observed.num_channels**0.5
+    observed = replace(observed, notes=(*observed.notes, _GUESSED))
     return PictureSignal(observed=observed, signal=signal, discarded=discarded)
 
 

@@ -63,7 +63,7 @@ class Known:
         Of a picture's subspace.
     coefficients : int or None
         How many of the observed picture's largest wavelets span the true one; None
-        takes half as many as there are pixels, or, of several pictures, every picture.
+        takes a sixth of the number of pixels, or, of several pictures, every picture.
     boundary : {"circular", "full", "valid", "same"} or None
         What was seen of the convolution; None is ``full`` for recordings, ``valid`` for
         pictures and ``circular`` for arrays that do not say it.
@@ -72,13 +72,13 @@ class Known:
     --------
     >>> import tacit
     >>> tacit.Known(filter_size=(5, 5)).wavelet
-    'db4'
+    'haar'
     """
 
     filters: Path | None = None
     filter_size: tuple[int, ...] | None = None
     signal: Path | None = None
-    wavelet: str = "db4"
+    wavelet: str = "haar"
     coefficients: int | None = None
     boundary: Boundary | None = None
 

@@ -58,7 +58,8 @@ def guaranteed_error(
     --------
     >>> import tacit, torch
     >>> from tacit.recovery.deconvolution.theory.instance_bounds import guaranteed_error
-    >>> from tacit.recovery.deconvolution.theory.truth_certificate import truth_certificate
+    >>> from tacit.recovery.deconvolution.theory.truth_certificate import (
+    ...     truth_certificate)
     >>> gaussian = tacit.gaussian_map((3, 3), 40, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> bounds = guaranteed_error(truth_certificate(gaussian, ones, ones), 0.0)
@@ -118,7 +119,8 @@ def least_squares_error(
     Examples
     --------
     >>> import tacit, torch
-    >>> from tacit.recovery.deconvolution.theory.instance_bounds import least_squares_error
+    >>> from tacit.recovery.deconvolution.theory.instance_bounds import (
+    ...     least_squares_error)
     >>> gaussian = tacit.gaussian_map((3, 3), 900, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> error = least_squares_error(gaussian, ones, ones, noise_level=0.1)
@@ -182,7 +184,8 @@ def competitor_distance(
     Examples
     --------
     >>> import tacit, torch
-    >>> from tacit.recovery.deconvolution.theory.instance_bounds import competitor_distance
+    >>> from tacit.recovery.deconvolution.theory.instance_bounds import (
+    ...     competitor_distance)
     >>> gaussian = tacit.gaussian_map((3, 3), 40, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> far = competitor_distance(gaussian, ones, ones, -ones @ ones.mH,

@@ -15,7 +15,9 @@ from typing import Literal, final
 from tacit.errors import InputError, ShapeError
 from tacit.prediction import Certainty, Prediction
 from tacit.recovery.deconvolution.theory.published import ARR, JKS, KKS, KS, LLSW, LS
-from tacit.recovery.deconvolution.theory.statistical_dimension import statistical_dimension
+from tacit.recovery.deconvolution.theory.statistical_dimension import (
+    statistical_dimension,
+)
 
 Regime = Literal[
     "linear with dimension factor", "square root", "dimension-free linear", "saturated"

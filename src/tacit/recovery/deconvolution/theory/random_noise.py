@@ -9,7 +9,9 @@ import math
 from tacit.errors import InputError, ShapeError
 from tacit.prediction import Prediction
 from tacit.recovery.deconvolution.theory.published import CFWY
-from tacit.recovery.deconvolution.theory.statistical_dimension import subdifferential_distance
+from tacit.recovery.deconvolution.theory.statistical_dimension import (
+    subdifferential_distance,
+)
 
 _DOC = "docs/noise_regimes.md"
 
@@ -25,8 +27,8 @@ def random_noise(
     r"""Return what small random noise of norm :math:`\tau` does to first order.
 
     Of :math:`\min \|X\|_*` subject to :math:`\|\mathcal{A}(X) - y\| \le \tau =
-    \|e\|`, with the D of :func:`~tacit.recovery.deconvolution.theory.statistical_dimension.\
-subdifferential_distance` (times the number of sources):
+    \|e\|`, with the D of ``subdifferential_distance`` in ``statistical_dimension``
+    (times the number of sources):
 
     .. math:: \|\hat X - X_0\|_F \approx \tau \sqrt{\frac{D(\lambda)}{L -
         D(\lambda)}}, \qquad \lambda = \operatorname*{arg\,min}_{D(\lambda) < L}

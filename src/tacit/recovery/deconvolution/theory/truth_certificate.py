@@ -129,7 +129,8 @@ def truth_certificate(
     Examples
     --------
     >>> import tacit, torch
-    >>> from tacit.recovery.deconvolution.theory.truth_certificate import truth_certificate
+    >>> from tacit.recovery.deconvolution.theory.truth_certificate import (
+    ...     truth_certificate)
     >>> gaussian = tacit.gaussian_map((3, 3), 40, generator=tacit.make_generator(0))
     >>> ones = torch.ones(3, 1, dtype=torch.float64)
     >>> truth_certificate(gaussian, ones, ones).off_tangent_norm < 1.0
