@@ -1,5 +1,5 @@
 # Needs nothing but Python 3.11 or newer and make; everything else goes into .venv.
-#   make demo     fills in a photograph, brackets a network: figures and JSON in build/demo
+#   make demo     fills in a photograph, sharpens one, brackets a network: build/demo
 #   make test     format, lint, types, import contracts, tests, coverage
 #   make bench    against other solvers; LIPSCHITZ='--cases he-1x50' RECOVERY=...
 #                 DECONVOLUTION=... NOISE=... for less
@@ -29,6 +29,9 @@ test interop: export NO_SKIPS := 1
 demo: $(VENV)/.package
 	$(BIN)/tacit recover examples/matrices/photo.npz \
 		--out $(DEMO)/photo --json $(DEMO)/photo.json
+	$(BIN)/tacit deconvolve examples/signals/shaken-1.png --kernel-size 5 \
+		--signal-basis examples/signals/scene-wavelets.npz --noise 0.01 \
+		--out $(DEMO)/sharp --json $(DEMO)/sharp.json
 	$(BIN)/tacit lipschitz examples/models/digits_dense.onnx \
 		--out $(DEMO)/digits --json $(DEMO)/digits.json
 	@echo "Written by the demo:"

@@ -55,7 +55,9 @@ if TYPE_CHECKING:
     from tacit.recovery.deconvolution.problem import (
         demixing_problem as demixing_problem,
     )
-    from tacit.recovery.deconvolution.readers.read import Known as Known
+    from tacit.recovery.deconvolution.readers.read import (
+        KnownSubspaces as KnownSubspaces,
+    )
     from tacit.recovery.deconvolution.readers.read import (
         ObservedConvolution as ObservedConvolution,
     )
@@ -144,7 +146,7 @@ _HOMES = {
     "FunctionMap": "tacit.recovery.bridges.functions",
     "ImportMismatchError": "tacit.errors",
     "InputError": "tacit.errors",
-    "Known": "tacit.recovery.deconvolution.readers.read",
+    "KnownSubspaces": "tacit.recovery.deconvolution.readers.read",
     "LabelledProblem": "tacit.recovery.readers.read",
     "LipschitzProblem": "tacit.lipschitz.problem",
     "LipschitzResult": "tacit.lipschitz.solve",

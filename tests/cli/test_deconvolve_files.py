@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 from deconvolution_answers import Answered, answered, planted_answer
 from tacit.cli.deconvolve_files import answer_files, signal_file
-from tacit.recovery.deconvolution.readers.read import Known, read_convolution
+from tacit.recovery.deconvolution.readers.read import KnownSubspaces, read_convolution
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_recording_too_loud_is_turned_down(
     levels = np.random.default_rng(1).normal(size=30).astype(np.float32) * 50.0
     wavfile.write(tmp_path / "a.wav", 500, levels)
     np.savez(tmp_path / "c.npz", signal_support=np.arange(4))
-    known = Known(filter_size=(2,), signal=tmp_path / "c.npz")
+    known = KnownSubspaces(filter_size=(2,), signal=tmp_path / "c.npz")
     observed, result = answered(
         read_convolution([tmp_path / "a.wav"], known), generator, 0.98
     )
@@ -54,7 +54,7 @@ def test_a_picture_is_of_the_observed_size(
 ) -> None:
     levels = np.random.default_rng(2).integers(0, 256, (9, 11)).astype(np.uint8)
     Image.fromarray(levels).save(tmp_path / "a.png")
-    known = Known(filter_size=(2, 2), wavelet="haar", coefficients=5)
+    known = KnownSubspaces(filter_size=(2, 2), wavelet="haar", coefficients=5)
     observed, result = answered(
         read_convolution([tmp_path / "a.png"], known), generator, 0.98
     )

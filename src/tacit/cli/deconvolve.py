@@ -23,7 +23,7 @@ from tacit.iterate import HasValue
 from tacit.recovery.deconvolution.deconvolve import Method
 from tacit.recovery.deconvolution.deconvolve import deconvolve as deconvolve_problem
 from tacit.recovery.deconvolution.readers.read import (
-    Known,
+    KnownSubspaces,
     ObservedConvolution,
     read_convolution,
 )
@@ -122,7 +122,7 @@ def deconvolve(
     if kernel_size is not None and taps is not None:
         raise InputError("give --kernel-size (pictures) or --taps (recordings)")
     size = (taps,) if taps is not None else parse_size(kernel_size)
-    known = Known(
+    known = KnownSubspaces(
         filters=filter_support,
         filter_size=size,
         signal=signal_basis,

@@ -101,7 +101,7 @@ def to_json(
     certificate, bracket = result.certificate, result.bracket
     error = planted_error(observed, result)
     return {
-        "value": _finite(float(result.spectra[0].sum())),
+        "value": _finite(bracket.upper.value),
         "lower": _finite(bracket.lower.value),
         "upper": _finite(bracket.upper.value),
         "gap": _finite(certificate.relative_gap),

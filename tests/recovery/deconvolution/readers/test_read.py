@@ -12,7 +12,7 @@ from scipy.io import wavfile
 from scipy.signal import convolve
 
 from tacit.errors import InputError
-from tacit.recovery.deconvolution.readers.read import Known, read_convolution
+from tacit.recovery.deconvolution.readers.read import KnownSubspaces, read_convolution
 from tacit.recovery.maps.convolution import ConvolutionMap
 
 FULL: dict[str, Any] = {
@@ -151,7 +151,7 @@ def picture(path: Path, *, side: int = 20, seed: int = 0) -> Path:
 
 def test_pictures_of_one_scene_leave_it_free(tmp_path: Path) -> None:
     files = [picture(tmp_path / f"{i}.png", seed=i) for i in range(2)]
-    read = read_convolution(files, Known(filter_size=(3, 2)))
+    read = read_convolution(files, KnownSubspaces(filter_size=(3, 2)))
     linear_map = read.problem.linear_map
     assert isinstance(linear_map, ConvolutionMap)
     assert (linear_map.in_shape, read.boundary) == ((12, 22 * 22), "valid")
@@ -162,7 +162,7 @@ def test_pictures_of_one_scene_leave_it_free(tmp_path: Path) -> None:
 
 def test_a_single_picture_is_made_of_its_largest_wavelets(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    read = read_convolution([path], Known(filter_size=(3, 3), wavelet="haar"))
+    read = read_convolution([path], KnownSubspaces(filter_size=(3, 3), wavelet="haar"))
     # 20 + 2 rows become 20, 21 + 2 columns become 20.
     assert read.observed.grid == (18, 18)
     assert read.problem.linear_map.in_shape == (9, 18 * 18 // 6)
@@ -170,7 +170,7 @@ def test_a_single_picture_is_made_of_its_largest_wavelets(tmp_path: Path) -> Non
     assert read.notes[0] == "2 rows and 3 columns were cut off, so that wavelets fit"
     assert "guessed from the blurred picture" in read.notes[1]
     fewer = read_convolution(
-        [path], Known(filter_size=(3, 3), wavelet="haar", coefficients=20)
+        [path], KnownSubspaces(filter_size=(3, 3), wavelet="haar", coefficients=20)
     )
     assert fewer.problem.linear_map.in_shape == (9, 20)
     assert fewer.noise_bound > read.noise_bound
@@ -186,7 +186,7 @@ def recording(path: Path, *, channels: int = 1, size: int = 40) -> Path:
 def test_a_recording_with_a_score(tmp_path: Path) -> None:
     path, score = recording(tmp_path / "a.wav"), tmp_path / "score.npz"
     np.savez(score, onset=[0.0, 0.01], frequency=[100.0, 150.0], decay=[3.0, 4.0])
-    read = read_convolution([path], Known(filter_size=(5,), signal=score))
+    read = read_convolution([path], KnownSubspaces(filter_size=(5,), signal=score))
     assert read.problem.linear_map.in_shape == (5, 4)
     linear_map = read.problem.linear_map
     assert isinstance(linear_map, ConvolutionMap)
@@ -204,7 +204,7 @@ def test_a_recording_with_a_score(tmp_path: Path) -> None:
 
 def test_channels_of_a_recording_need_no_basis(tmp_path: Path) -> None:
     path = recording(tmp_path / "a.wav", channels=2)
-    read = read_convolution([path], Known(filter_size=(4,)))
+    read = read_convolution([path], KnownSubspaces(filter_size=(4,)))
     assert read.problem.linear_map.in_shape == (8, 37)
 
 
@@ -215,24 +215,32 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "cut.png").write_bytes(first.read_bytes()[:90])
     (tmp_path / "cut.jpg").write_bytes(first.read_bytes())
-    small = Known(filter_size=(3, 3))
-    cases: list[tuple[list[Path], Known | None, str]] = [
+    small = KnownSubspaces(filter_size=(3, 3))
+    cases: list[tuple[list[Path], KnownSubspaces | None, str]] = [
         ([], None, "give 1 to 64 files; got 0"),
         ([first, second], small, "21 x 20 pixels, .*b.png 10 x 9 pixels"),
         ([first, sound], small, "recordings or pictures, not both"),
         ([data, data], None, "holds all channels; give it alone"),
         ([data], small, "must say itself"),
-        ([data], Known(boundary="valid"), "the file says boundary full"),
+        ([data], KnownSubspaces(boundary="valid"), "the file says boundary full"),
         ([first], None, "give either --kernel-size"),
         ([sound], None, "give either --taps"),
-        ([sound], Known(filter_size=(4,)), "one channel alone does not tell"),
-        ([sound], Known(filter_size=(400,)), "longer than the observation"),
-        ([sound], Known(filter_size=(4,), coefficients=3), "--coefficients is for"),
-        ([first], Known(filter_size=(21, 3)), "longer than the observation"),
-        ([first], Known(filter_size=(3, 3), wavelet="mexh"), "'mexh'"),
-        ([first], Known(filter_size=(3, 3), coefficients=0), "--coefficients must be"),
-        ([first], Known(filters=sound), "must be an .npz file"),
-        ([first], Known(filters=tmp_path / "no.npz"), "does not exist"),
+        ([sound], KnownSubspaces(filter_size=(4,)), "one channel alone does not tell"),
+        ([sound], KnownSubspaces(filter_size=(400,)), "longer than the observation"),
+        (
+            [sound],
+            KnownSubspaces(filter_size=(4,), coefficients=3),
+            "--coefficients is for",
+        ),
+        ([first], KnownSubspaces(filter_size=(21, 3)), "longer than the observation"),
+        ([first], KnownSubspaces(filter_size=(3, 3), wavelet="mexh"), "'mexh'"),
+        (
+            [first],
+            KnownSubspaces(filter_size=(3, 3), coefficients=0),
+            "--coefficients must be",
+        ),
+        ([first], KnownSubspaces(filters=sound), "must be an .npz file"),
+        ([first], KnownSubspaces(filters=tmp_path / "no.npz"), "does not exist"),
         ([tmp_path / "black.png"], small, "is zero throughout"),
         ([tmp_path / "empty.wav"], small, "is empty"),
         ([tmp_path / "cut.png"], small, "cannot be read as a PNG picture"),

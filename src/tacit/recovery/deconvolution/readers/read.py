@@ -48,7 +48,7 @@ _MAX_FILES = 64
 
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Known:
+class KnownSubspaces:
     r"""What is known besides the observation; None where it is not said.
 
     Parameters
@@ -71,7 +71,7 @@ class Known:
     Examples
     --------
     >>> import tacit
-    >>> tacit.Known(filter_size=(5, 5)).wavelet
+    >>> tacit.KnownSubspaces(filter_size=(5, 5)).wavelet
     'haar'
     """
 
@@ -137,7 +137,7 @@ class ObservedConvolution:
 
 
 def read_convolution(
-    paths: Sequence[str | Path], known: Known | None = None
+    paths: Sequence[str | Path], known: KnownSubspaces | None = None
 ) -> ObservedConvolution:
     r"""Return the problem of telling apart what was convolved in files.
 
@@ -153,7 +153,7 @@ def read_convolution(
         the true coefficients ``h`` and ``x``. Or recordings (``.wav``), or pictures
         (``.png``, ``.jpg``, ``.tif``) of one size, each with its own filter and all of
         one signal; every channel of a recording counts.
-    known : Known or None
+    known : KnownSubspaces or None
         For recordings and pictures: filters and signal.
 
     Returns
@@ -175,7 +175,7 @@ def read_convolution(
     >>> read_convolution(["echo.npz"]).problem.linear_map.in_shape
     (2, 2)
     """
-    known = known if known is not None else Known()
+    known = known if known is not None else KnownSubspaces()
     files = [_checked(Path(path)) for path in paths]
     if not files or len(files) > _MAX_FILES:
         raise InputError(f"give 1 to {_MAX_FILES} files; got {len(files)}")
@@ -223,7 +223,7 @@ def read_convolution(
 def _recording(
     observed: Observation,
     filters: tuple[AbstractSubspace, ...],
-    known: Known,
+    known: KnownSubspaces,
     boundary: Boundary,
 ) -> ObservedConvolution:
     if known.coefficients is not None:
@@ -252,7 +252,7 @@ def _recording(
     )
 
 
-def _from_arrays(file: Path, known: Known) -> ObservedConvolution:
+def _from_arrays(file: Path, known: KnownSubspaces) -> ObservedConvolution:
     given = (known.filters, known.filter_size, known.signal, known.coefficients)
     if any(value is not None for value in given):
         raise InputError(
@@ -339,7 +339,7 @@ def _size(observed: Observation) -> str:
     return f"{observed.grid[1]} x {observed.grid[0]} pixels"
 
 
-def _filter_members(known: Known, *, is_audio: bool) -> Members:
+def _filter_members(known: KnownSubspaces, *, is_audio: bool) -> Members:
     if (known.filters is None) == (known.filter_size is None):
         option = "--taps" if is_audio else "--kernel-size"
         raise InputError(
