@@ -105,6 +105,15 @@ class RecoveryProblem:
             return torch.ones(size, dtype=real, device=device)
         return (~self.held_out).to(dtype=real, device=device)
 
+    def fitted(self, vector: Tensor) -> Tensor:
+        """Return a vector with zeros where measurements are held out; perhaps itself.
+
+        Parameters
+        ----------
+        vector : Tensor, shape (..., num_measurements)
+        """
+        return vector if self.held_out is None else self.weights * vector
+
     @cached_property
     def squared_sizes(self) -> Tensor:
         """Sums of squares of the measurements to fit, and of those held out."""
@@ -154,7 +163,10 @@ def squares_and_errors(
         :math:`\|r\| / \|y\|` over the measurements fitted (:math:`\|r\|` if those are
         zero), and over those held out (NaN if there are none, or they are zero).
     """
-    squares, held = problem.sums_of_squares(residual).tolist()
+    if problem.held_out is None:  # the usual way, in every step of a solver
+        squares, held = float(inner(residual, residual)), 0.0
+    else:
+        squares, held = problem.sums_of_squares(residual).tolist()
     size, held_size = problem.squared_sizes.tolist()
     train_error = math.sqrt(squares / size) if size > 0.0 else math.sqrt(squares)
     held_out_error = math.sqrt(held / held_size) if held_size > 0.0 else math.nan

@@ -82,7 +82,7 @@ def test_repeated_measurements_take_the_pseudo_inverse() -> None:
     apart = RecoveryProblem(
         linear_map=twice, measurements=torch.tensor([1.0, -1.0], dtype=torch.float64)
     )
-    with pytest.raises(InputError, match="noise_bound must be at least"):
+    with pytest.raises(InputError, match="the noise bound must be at least"):
         constraint(NuclearProgram(problem=apart, noise_bound=0.0))
 
 

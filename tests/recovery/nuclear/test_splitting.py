@@ -273,7 +273,7 @@ def test_more_measurements_than_entries(generator: torch.Generator) -> None:
     program = NuclearProgram(
         problem=_planted(linear_map, generator, noise=0.3), noise_bound=0.0
     )
-    with pytest.raises(InputError, match="noise_bound must be at least"):
+    with pytest.raises(InputError, match="the noise bound must be at least"):
         _solved(program)
 
 

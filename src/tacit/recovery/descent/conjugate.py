@@ -166,7 +166,8 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
 
     def step(self, problem: RecoveryProblem, state: ConjugateState) -> ConjugateState:
         line = _line(problem, state)
-        quartic = quartic_coefficients(state.residual, *line.terms, problem.weights)
+        weights = None if problem.held_out is None else problem.weights
+        quartic = quartic_coefficients(state.residual, *line.terms, weights)
         if self.penalty > 0.0:
             quartic = self._add_penalty(quartic, state)
         s = best_step(quartic)
@@ -353,7 +354,7 @@ def _products(problem: RecoveryProblem, point: _Point) -> _Pair:
         gradient = point.gradient
         found = gradient @ point.right, gradient.mH @ point.left
     else:
-        weighted = problem.weights * point.residual
+        weighted = problem.fitted(point.residual)
         found = products(problem.linear_map, weighted, point.transforms)
     if problem.is_symmetric:
         mean = (found[0] + found[1]) / 2.0

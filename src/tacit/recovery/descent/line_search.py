@@ -9,14 +9,12 @@ import math
 import torch
 from torch import Tensor
 
-from tacit.recovery.problem import inner
-
 _NEGLIGIBLE = 1e-15
 _NEWTON_STEPS = 8
 
 
 def quartic_coefficients(
-    residual: Tensor, linear: Tensor, quadratic: Tensor, weights: Tensor
+    residual: Tensor, linear: Tensor, quadratic: Tensor, weights: Tensor | None = None
 ) -> tuple[float, ...]:
     r"""Return :math:`c_0, \dots, c_4` of :math:`\sum_i w_i |r_i + s a_i + s^2 b_i|^2`.
 
@@ -24,17 +22,17 @@ def quartic_coefficients(
     ----------
     residual, linear, quadratic : Tensor, shape (num_measurements,)
         r, a and b.
-    weights : Tensor, shape (num_measurements,)
-        w, real.
+    weights : Tensor or None, shape (num_measurements,)
+        w, real; None for ones.
 
     Returns
     -------
     tuple of five floats
     """
-    r, a, b = (weights * vector for vector in (residual, linear, quadratic))
-    rr, ra, rb = inner(r, residual), inner(r, linear), inner(r, quadratic)
-    aa, ab, bb = inner(a, linear), inner(a, quadratic), inner(b, quadratic)
-    rr, ra, rb, aa, ab, bb = torch.stack([rr, ra, rb, aa, ab, bb]).tolist()
+    terms = torch.stack((residual, linear, quadratic))
+    weighted = terms if weights is None else weights * terms
+    products = (weighted.conj() @ terms.mT).real.tolist()
+    (rr, ra, rb), (_, aa, ab), (_, _, bb) = products
     return rr, 2.0 * ra, aa + 2.0 * rb, 2.0 * ab, bb
 
 

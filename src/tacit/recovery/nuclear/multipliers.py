@@ -37,6 +37,7 @@ _LEAST_ACCURACY = 0.01  # times the gap to reach
 _FIRST_POWER, _LEAST_POWER = 0.5, 0.25
 _FAR_APART = 1.0  # times the accuracy of a fit: penalties that show the power
 _MOST_SLACK = 1e-3
+_FAR_ABOVE = 0.7  # logarithm of a residual that is twice as long as it may be
 _LONGEST_STEP = 4.0  # of the logarithm, towards smaller penalties
 _PART_AT_FIRST = 0.02
 # For exact measurements: the penalty as a part of the back-projection's norm. Large
@@ -108,7 +109,7 @@ def _at_penalty(
     accuracy, gap, dual = _FIRST_ACCURACY, math.inf, fit.residual
     while accuracy > _LEAST_ACCURACY * rtol:
         fit = improve(search, fit, penalty, accuracy=accuracy)
-        dual = search.problem.weights * -fit.residual
+        dual = -search.problem.fitted(fit.residual)
         gap = relative_gap(search, program, fit, dual)
         if gap <= rtol or _is_over(search, fit):
             break
@@ -138,7 +139,7 @@ def _within_noise(
         guess = guess.after(math.log(penalty), math.log(fit.size), accuracy)
         wanted = rtol
         if fit.size <= bound:
-            dual = problem.weights * -fit.residual / penalty
+            dual = -problem.fitted(fit.residual) / penalty
             gap = relative_gap(search, program, fit, dual)
             if gap <= rtol:
                 break
@@ -147,12 +148,14 @@ def _within_noise(
                 break
             wanted = accuracy / 3.0
         else:
-            penalty *= math.exp(-min(max(miss / guess.power, -1.0), _LONGEST_STEP))
+            # Far above the noise the residual is what the penalty takes away.
+            power = 1.0 if miss > _FAR_ABOVE else guess.power
+            penalty *= math.exp(-min(max(miss / power, -1.0), _LONGEST_STEP))
         accuracy = max(
             min(accuracy / 3.0, 2.0 * abs(miss)), min(wanted, accuracy / 3.0)
         )
     return _solution(
-        search, fit, gap, rtol, problem.weights * -fit.residual / fit.penalty
+        search, fit, gap, rtol, -problem.fitted(fit.residual) / fit.penalty
     )
 
 
@@ -203,7 +206,7 @@ def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSo
         fit = improve(replace(search, problem=shifted), fit, penalty, accuracy=accuracy)
         if fit.is_cut:
             break
-        dual = problem.weights * -fit.residual / penalty
+        dual = -problem.fitted(fit.residual) / penalty
         fit = _with_residual(problem, fit)
         infeasibility = fit.size / float(torch.linalg.vector_norm(y))
         gap = relative_gap(search, program, fit, dual)

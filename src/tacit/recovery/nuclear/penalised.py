@@ -208,7 +208,7 @@ def leading_part(
 
 def size_of(problem: RecoveryProblem, residual: Tensor) -> float:
     """Return the length of the part of a residual that is fitted."""
-    return float(torch.linalg.vector_norm(problem.weights * residual))
+    return float(torch.linalg.vector_norm(problem.fitted(residual)))
 
 
 def _descend(
@@ -259,7 +259,7 @@ def _widened(search: Search, fit: Fit, accuracy: float) -> Fit | None:
     room = min(problem.linear_map.in_shape) - fit.rank
     if room < 1:
         return None
-    weighted = -problem.weights * fit.residual
+    weighted = -problem.fitted(fit.residual)
     values, left, right = leading_part(
         problem, weighted, fit.rank + _MOST_ADDED, search.generator, _SPECTRUM_RTOL
     )
