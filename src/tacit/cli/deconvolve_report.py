@@ -49,6 +49,7 @@ def table_rows(
         ),
         ("relative gap", f"{certificate.relative_gap:.1e}"),
         ("infeasibility", f"{certificate.infeasibility:.1e}"),
+        ("one solution", _uniqueness(result)),
         ("rank", f"{result.rank}; one filter and signal hold {result.energy:.4%}"),
         ("coherence", _coherence(result)),
         ("scale", _SCALES[result.scale]),
@@ -60,6 +61,11 @@ def table_rows(
     if (error := planted_error(observed, result)) is not None:
         rows.insert(1, ("error", f"{error:.3g} of the truth in the file"))
     return rows
+
+
+def _uniqueness(result: DeconvolutionResult) -> str:
+    proof = result.certificate.uniqueness
+    return "not decided" if proof is None else proof.statement
 
 
 def _coherence(result: DeconvolutionResult) -> str:
@@ -99,6 +105,7 @@ def to_json(
     finite becomes None.
     """
     certificate, bracket = result.certificate, result.bracket
+    proof = certificate.uniqueness
     error = planted_error(observed, result)
     return {
         "value": _finite(bracket.upper.value),
@@ -122,6 +129,7 @@ def to_json(
         "version": version("tacit"),
         "arithmetic": bracket.lower.arithmetic,
         "failure_probability": bracket.lower.failure_probability,
+        "unique": None if proof is None else proof.is_unique,
         "misfit": _finite(result.relative_misfit),
         "noise": _finite(result.noise_bound / _size(observed)),
         "noise_bound": _finite(result.noise_bound),

@@ -8,7 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tacit.recovery.descent.line_search import best_step, quartic_coefficients
+from cases import normal
+from tacit.recovery.descent.line_search import (
+    best_step,
+    cubic_roots,
+    quartic_coefficients,
+)
 
 
 def _value(coefficients: tuple[float, ...], s: float) -> float:
@@ -63,3 +68,31 @@ def test_nothing_to_gain_gives_no_step() -> None:
     assert best_step((1.0, 0.0, 0.0, 0.0, 0.0)) == 0.0
     assert best_step((1.0, -1.0, 0.0, 0.0, 0.0)) == 0.0  # no finite minimum
     assert best_step((1.0, -1.0, float("inf"), 0.0, 1.0)) == 0.0
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-4, 1e-9, 1e-16, 0.0])
+def test_cubic_roots_are_those_of_the_companion_matrix(
+    scale: float, generator: torch.Generator
+) -> None:
+    """Also where the leading coefficient is small, or vanishes."""
+    for coefficients in normal(generator, 200, 4).tolist():
+        largest = max(abs(c) for c in coefficients)
+        a, b, c, d = (value / largest for value in coefficients)
+        a *= scale
+        found = sorted(cubic_roots(a, b, c, d))
+        exact = np.roots([a, b, c, d] if abs(a) >= 1e-15 else [b, c, d])
+        real = sorted(exact.real[np.abs(exact.imag) < 1e-7])
+        # A root that hardly any coefficient holds is of no use to a line search.
+        wanted = [root for root in real if abs(root) < 1e6]
+        near = [root for root in found if abs(root) < 1e6]
+        np.testing.assert_allclose(near, wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_cubic_roots_of_special_shapes() -> None:
+    assert cubic_roots(0.0, 0.0, 0.0, 1.0) == []
+    assert cubic_roots(0.0, 0.0, 0.5, -1.0) == [2.0]
+    assert cubic_roots(0.0, 1.0, 0.0, 1.0) == []
+    assert set(cubic_roots(0.0, 1.0, 0.0, 0.0)) == {0.0}
+    assert cubic_roots(1.0, 0.0, 0.0, 0.0)[0] == 0.0
+    assert np.allclose(cubic_roots(1.0, -3.0, 3.0, -1.0), 1.0, atol=1e-5)
+    assert np.allclose(sorted(cubic_roots(1.0, 0.0, -1.0, 0.0)), [-1.0, 0.0, 1.0])

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from recovery_cases import MAPS, dense_matrix
+from tacit.recovery.maps.blocks import BlockDiagonalMap
 from tacit.recovery.maps.combine import SumMap
 from tacit.recovery.maps.convolution import ConvolutionMap
 from tacit.recovery.maps.convolution_grid import Boundary
-from tacit.recovery.maps.gram import gram_multiple, measurement_gram
+from tacit.recovery.maps.gram import gram_multiple, map_norm_bound, measurement_gram
 from tacit.recovery.maps.structured import FourierMap
 from tacit.recovery.subspaces.support import SupportSubspace
 
@@ -72,3 +73,33 @@ def test_a_multiple_of_a_map_scales_by_the_square(generator: torch.Generator) ->
     torch.testing.assert_close(
         measurement_gram(scaled), 5.0 * measurement_gram(inner), rtol=1e-14, atol=1e-14
     )
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_norm_bound_is_above_the_norm(
+    name: str, generator: torch.Generator
+) -> None:
+    linear_map = MAPS[name](generator)
+    bound = map_norm_bound(linear_map)
+    is_known = name.startswith(("rank", "quadratic", "convolution"))
+    assert (bound is not None) == is_known
+    if bound is not None:
+        norm = float(torch.linalg.matrix_norm(dense_matrix(linear_map), 2))
+        assert norm * (1.0 - 1e-5) <= bound <= 10.0 * norm
+
+
+def test_large_convolutions_have_no_cheap_bound() -> None:
+    whole = SupportSubspace(indices=torch.arange(2**12), shape=(2**12,))
+    convolution = ConvolutionMap(filters=(whole,), signal=whole)
+    assert map_norm_bound(convolution) is None
+
+
+def test_blocks_have_the_bound_of_their_parts(generator: torch.Generator) -> None:
+    parts = [MAPS[name](generator) for name in ("rank one", "rank one", "gaussian")]
+    convolutions = BlockDiagonalMap(maps=tuple(parts[:2]))
+    bound = map_norm_bound(convolutions)
+    norm = float(torch.linalg.matrix_norm(dense_matrix(convolutions), 2))
+    assert bound is not None
+    assert norm <= bound <= 10.0 * norm
+    mixed = BlockDiagonalMap(maps=(parts[0], parts[2]))
+    assert map_norm_bound(mixed) is None
