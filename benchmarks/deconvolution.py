@@ -8,14 +8,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from deconvolution_phase import Record, draw_diagrams
 from deconvolution_suite import CASES, Job
 from machine import limit_memory, machine_facts, run_worker, write_records
 from rich.console import Console
-from rich.table import Table
+from tables import family_tables
 
 PACKAGES = (
     *("torch", "numpy", "scipy", "numba", "cvxpy", "scs", "clarabel", "cvxopt"),
@@ -86,33 +85,6 @@ def add_ratios(records: list[Record]) -> None:
             record["ratio"] = record["cpu_seconds"] / base["cpu_seconds"]
 
 
-def tables(records: list[Record]) -> list[Table]:
-    """One table for each family, one row for each record."""
-    shown: list[Table] = []
-    for family, columns in COLUMNS.items():
-        own = [r for r in records if CASES[r["case"]].family == family]
-        if not own:
-            continue
-        table = Table(title=family)
-        for head in ("case", "method"):
-            table.add_column(head, no_wrap=True)
-        for head, _, _ in columns:
-            table.add_column(head)
-        table.add_column("status")
-        for record in own:
-            values = [_text(record.get(key), form) for _, key, form in columns]
-            status = record["status"]
-            if "message" in record:
-                status += f": {record['message'][:60]}"
-            table.add_row(record["case"], record["solver"], *values, status)
-        shown.append(table)
-    return shown
-
-
-def _text(value: Any, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
 def main() -> None:
     """Parse the command line, measure, print the tables, write the records."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -143,7 +115,7 @@ def main() -> None:
             add_ratios(records)
             if options.json:
                 write_records(options.json, machine_facts(1, PACKAGES), records)
-    for table in tables(records):
+    for table in family_tables(records, COLUMNS, lambda name: CASES[name].family):
         console.print(table)
     if options.out:
         draw_diagrams(records, options.out / "phase.png")

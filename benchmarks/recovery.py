@@ -8,14 +8,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from machine import limit_memory, machine_facts, run_worker, write_records
 from recovery_job import Job, Record
 from recovery_suite import CASES
 from rich.console import Console
-from rich.table import Table
+from tables import family_tables
 
 PACKAGES = (
     *("torch", "numpy", "scipy", "numba"),
@@ -122,33 +121,6 @@ def add_comparison(records: list[Record]) -> None:
             record["of_peer"] = record["error"] / peer
 
 
-def tables(records: list[Record]) -> list[Table]:
-    """One table for each family, one row for each record."""
-    shown: list[Table] = []
-    for family, columns in COLUMNS.items():
-        own = [r for r in records if CASES[r["case"]].family == family]
-        if not own:
-            continue
-        table = Table(title=family)
-        for head in ("case", "method"):
-            table.add_column(head, no_wrap=True)
-        for head, _, _ in columns:
-            table.add_column(head)
-        table.add_column("status")
-        for record in own:
-            values = [_text(record.get(key), form) for _, key, form in columns]
-            status = record["status"]
-            if "message" in record:
-                status += f": {record['message'][:60]}"
-            table.add_row(record["case"], record["solver"], *values, status)
-        shown.append(table)
-    return shown
-
-
-def _text(value: Any, form: str) -> str:
-    return "" if value is None else format(value, form)
-
-
 def main() -> None:
     """Parse the command line, measure, print the tables, write the records."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -180,7 +152,7 @@ def main() -> None:
             if options.json:
                 facts = machine_facts(options.threads, PACKAGES)
                 write_records(options.json, facts, records)
-    for table in tables(records):
+    for table in family_tables(records, COLUMNS, lambda name: CASES[name].family):
         console.print(table)
 
 

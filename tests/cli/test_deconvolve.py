@@ -167,3 +167,30 @@ def test_ctrl_c_keeps_what_was_found(planted: Path) -> None:
     assert "stopped by Ctrl-C" in done.stdout
     assert files_in(out) == {"deconvolution.npz", "result.json", *FIGURES}
     assert strict_json(out / "result.json")["status"] == "interrupted"
+
+
+def test_a_photograph_of_known_wavelets_gets_sharper(
+    capsys: Capture, tmp_path: Path
+) -> None:
+    """As Ahmed, Recht and Romberg have it: short kernel, wavelets of the scene known."""
+    arguments = [
+        *("deconvolve", EXAMPLES / "shaken-1.png", "--kernel-size", "5"),
+        *("--signal-basis", EXAMPLES / "scene-wavelets.npz", "--noise", "0.01"),
+        *("--out", tmp_path / "sharp"),
+    ]
+    outcome = call(capsys, *arguments)
+    assert outcome.code == 0, outcome
+    result = strict_json(tmp_path / "sharp" / "result.json")
+    assert result["gap"] <= 1e-4
+    assert result["unique"] in (True, None)
+
+    def grey(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        return np.asarray(Image.open(path), dtype=np.float64)
+
+    def error(picture: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> float:
+        scene = grey(EXAMPLES / "scene.png")[2:-2, 2:-2]
+        return float(np.sqrt(np.mean((picture - scene) ** 2)))
+
+    before = error(grey(EXAMPLES / "shaken-1.png"))
+    after = error(grey(tmp_path / "sharp" / "signal.png"))
+    assert after < 0.3 * before

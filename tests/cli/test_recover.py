@@ -261,7 +261,7 @@ def test_progress_names_what_goes_on_and_its_loss(
     def watching() -> Generator[Callable[[str], None]]:
         yield shown.append
 
-    monkeypatch.setattr("tacit.cli.recover.watching", watching)
+    monkeypatch.setattr("tacit.cli.terminal.watching", watching)
     call(capsys, "recover", ratings)
     assert shown
     phases = [text for text in shown if ", step " not in text]

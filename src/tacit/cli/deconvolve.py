@@ -7,19 +7,15 @@ from typing import Annotated, final
 
 import torch
 from cyclopts import Parameter
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tacit.cli.deconvolve_files import FIGURES, answer_files, signal_file
 from tacit.cli.deconvolve_report import describe, table_rows, to_json
 from tacit.cli.inputs import Integer, parse_size
 from tacit.cli.places import json_bytes, result_places, save_figure
-from tacit.cli.terminal import TABLE_WIDTH, open_console, watching
+from tacit.cli.terminal import open_console, print_rows, watching_solver
 from tacit.errors import InputError, Status
 from tacit.io import write_bytes
-from tacit.iterate import HasValue
 from tacit.recovery.deconvolution.deconvolve import Method
 from tacit.recovery.deconvolution.deconvolve import deconvolve as deconvolve_problem
 from tacit.recovery.deconvolution.readers.read import (
@@ -208,18 +204,7 @@ def _answer(
 def _solve(
     task: _Task, *, method: Method | None, scale: Scale, rtol: float, max_steps: int
 ) -> DeconvolutionResult:
-    phase = "starting"
-    with watching() as show:
-
-        def on_phase(text: str) -> None:
-            nonlocal phase
-            phase = text
-            show(text)
-
-        def on_step(step: int, state: HasValue) -> None:
-            if step % 10 == 0:
-                show(f"{phase}, step {step}, loss {state.value:.4g}")
-
+    with watching_solver() as (on_phase, on_step):
         return deconvolve_problem(
             task.observed.problem,
             noise_bound=task.noise_bound,
@@ -238,16 +223,7 @@ def _solve(
 def _print(console: Console, task: _Task, result: DeconvolutionResult) -> None:
     line = describe(task.title, task.observed)
     console.print(line, markup=False, soft_wrap=True)
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False
-    )
-    rows = table_rows(task.observed, result, task.noise_source)
-    first = max(len(name) for name, _ in rows)
-    table.add_column(width=first)
-    table.add_column(width=TABLE_WIDTH - first - 3, overflow="fold")
-    for name, value in rows:
-        table.add_row(name, escape(value))
-    console.print(table)
+    print_rows(console, table_rows(task.observed, result, task.noise_source))
 
 
 def _write(task: _Task, result: DeconvolutionResult) -> list[Path]:

@@ -6,19 +6,15 @@ from typing import Annotated, final
 
 import numpy as np
 from cyclopts import Parameter
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from tacit.cli.inputs import Integer, parse_columns
 from tacit.cli.places import json_bytes, result_places
 from tacit.cli.recover_figure import NAMES, draw_recovery, figure_paths
 from tacit.cli.recover_report import describe, table_rows, to_json
-from tacit.cli.terminal import TABLE_WIDTH, open_console, watching
+from tacit.cli.terminal import open_console, print_rows, watching_solver
 from tacit.errors import InputError, Status
 from tacit.io import write_bytes
-from tacit.iterate import HasValue
 from tacit.recovery.problem import hold_out
 from tacit.recovery.readers.labels import Indices
 from tacit.recovery.readers.read import LabelledProblem, read_pairs, read_problem
@@ -197,18 +193,7 @@ def _hold_out(labelled: LabelledProblem, part: float, seed: int) -> LabelledProb
 
 
 def _solve(task: _Task, rank: int | None, max_steps: int) -> RecoveryResult:
-    phase = "starting"
-    with watching() as show:
-
-        def on_phase(text: str) -> None:
-            nonlocal phase
-            phase = text
-            show(text)
-
-        def on_step(step: int, state: HasValue) -> None:
-            if step % 10 == 0:
-                show(f"{phase}, step {step}, loss {state.value:.4g}")
-
+    with watching_solver() as (on_phase, on_step):
         return recover_matrix(
             task.labelled.problem,
             rank=rank,
@@ -222,16 +207,7 @@ def _solve(task: _Task, rank: int | None, max_steps: int) -> RecoveryResult:
 
 def _print(console: Console, task: _Task, result: RecoveryResult) -> None:
     console.print(describe(task.title, task.labelled), markup=False, soft_wrap=True)
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=False
-    )
-    rows = table_rows(result)
-    first = max(len(name) for name, _ in rows)
-    table.add_column(width=first)
-    table.add_column(width=TABLE_WIDTH - first - 3, overflow="fold")
-    for name, value in rows:
-        table.add_row(name, escape(value))
-    console.print(table)
+    print_rows(console, table_rows(result))
 
 
 def _write(task: _Task, result: RecoveryResult) -> list[Path]:

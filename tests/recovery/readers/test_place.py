@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.readers.place import reading
+from tacit.recovery.readers import place
+from tacit.recovery.readers.place import checked_file, reading
 
 PATH = Path("some.csv")
 
@@ -55,3 +56,24 @@ def test_ctrl_c_and_bugs_are_not_errors_of_the_file() -> None:
         raise KeyboardInterrupt
     with pytest.raises(NameError), reading(PATH, "a table"):
         raise NameError
+
+
+def test_a_file_worth_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = tmp_path / "a.NPZ"
+    good.write_bytes(b"12345")
+    assert checked_file(good, {".npz"}, "accepted are arrays") == good
+    empty = tmp_path / "b.npz"
+    empty.touch()
+    cases = [
+        (tmp_path / "none.npz", "does not exist; check the path"),
+        (tmp_path, "is not a file; accepted are arrays"),
+        (empty, "is empty; accepted are arrays"),
+    ]
+    for path, text in cases:
+        with pytest.raises(InputError, match=text):
+            checked_file(path, {".npz"}, "accepted are arrays")
+    with pytest.raises(InputError, match=r"unknown suffix '\.npz'; accepted"):
+        checked_file(good, {".csv"}, "accepted are tables")
+    monkeypatch.setattr(place, "MAX_FILE_BYTES", 4)
+    with pytest.raises(InputError, match="has 5 bytes; at most 4 are read"):
+        checked_file(good, {".npz"}, "accepted are arrays")

@@ -103,8 +103,8 @@ def cubic_roots(a: float, b: float, c: float, d: float) -> list[float]:
 
     Notes
     -----
-    By the cubic formula and Newton's method. With a small leading coefficient the formula
-    cancels, and the companion matrix is asked, which takes fifty times as long.
+    By the cubic formula and Newton's method. With a small leading coefficient the
+    formula cancels, and the companion matrix is asked: fifty times the work.
 
     Examples
     --------

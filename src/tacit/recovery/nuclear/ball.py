@@ -151,8 +151,8 @@ class ResidualBall:
         if least > noise_bound + 1e-9 * math.sqrt(scale):
             raise InputError(
                 f"the noise bound must be at least {least:.6g}, the distance from the "
-                f"measurements to those of any matrix; got {noise_bound:.6g}; allow for "
-                "more noise, or put a penalty instead of the bound"
+                f"measurements to those of any matrix; got {noise_bound:.6g}; allow "
+                "for more noise, or put a penalty instead of the bound"
             )
 
     def _residual(self, matrix: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from tacit.recovery.readers.from_npz import (
 )
 from tacit.recovery.readers.labels import Indices, Labels, find_labels, share_labels
 from tacit.recovery.readers.matrix_market import read_matrix_market
-from tacit.recovery.readers.place import MAX_FILE_BYTES, reading
+from tacit.recovery.readers.place import checked_file, reading
 from tacit.recovery.readers.table import read_table
 
 ACCEPTED = (
@@ -324,18 +324,7 @@ def _require_table(suffix: str, columns: Sequence[str] | None) -> None:
 
 def _checked(file: Path) -> Path:
     """Return the path of a file that is what its suffix says, as far as one can see."""
-    if not file.exists():
-        raise InputError(f"{file} does not exist; check the path")
-    if not file.is_file():
-        raise InputError(f"{file} is not a file; {ACCEPTED}")
-    suffix = file.suffix.lower()
-    if suffix not in _KINDS:
-        raise InputError(f"{file} has an unknown suffix {suffix!r}; {ACCEPTED}")
-    size = file.stat().st_size
-    if not size:
-        raise InputError(f"{file} is empty; {ACCEPTED}")
-    if size > MAX_FILE_BYTES:
-        raise InputError(f"{file} has {size} bytes; at most {MAX_FILE_BYTES} are read")
+    suffix = checked_file(file, _KINDS, ACCEPTED).suffix.lower()
     try:
         with file.open("rb") as stream:
             head = stream.read(512)

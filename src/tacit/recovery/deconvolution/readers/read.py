@@ -31,7 +31,7 @@ from tacit.recovery.maps.convolution_grid import Boundary
 from tacit.recovery.nuclear.minimise import noise_bound_of
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.readers.archive import read_members
-from tacit.recovery.readers.place import MAX_FILE_BYTES, reading
+from tacit.recovery.readers.place import checked_file, reading
 from tacit.recovery.subspaces.subspace import AbstractSubspace
 
 ACCEPTED = (
@@ -176,7 +176,7 @@ def read_convolution(
     (2, 2)
     """
     known = known if known is not None else KnownSubspaces()
-    files = [_checked(Path(path)) for path in paths]
+    files = [checked_file(Path(path), _KINDS, ACCEPTED) for path in paths]
     if not files or len(files) > _MAX_FILES:
         raise InputError(f"give 1 to {_MAX_FILES} files; got {len(files)}")
     suffixes = [file.suffix.lower() for file in files]
@@ -290,23 +290,6 @@ def _from_arrays(file: Path, known: KnownSubspaces) -> ObservedConvolution:
         )
 
 
-def _checked(file: Path) -> Path:
-    """Return the path of a file that is worth opening."""
-    if not file.exists():
-        raise InputError(f"{file} does not exist; check the path")
-    if not file.is_file():
-        raise InputError(f"{file} is not a file; {ACCEPTED}")
-    suffix = file.suffix.lower()
-    if suffix not in _KINDS:
-        raise InputError(f"{file} has an unknown suffix {suffix!r}; {ACCEPTED}")
-    size = file.stat().st_size
-    if not size:
-        raise InputError(f"{file} is empty; {ACCEPTED}")
-    if size > MAX_FILE_BYTES:
-        raise InputError(f"{file} has {size} bytes; at most {MAX_FILE_BYTES} are read")
-    return file
-
-
 def _observation(file: Path) -> Observation:
     suffix = file.suffix.lower()
     with reading(file, _KINDS[suffix]):
@@ -354,5 +337,5 @@ def _filter_members(known: KnownSubspaces, *, is_audio: bool) -> Members:
 def _members(file: Path) -> Members:
     if file.suffix.lower() != ".npz":
         raise InputError(f"{file} must be an .npz file; save its arrays so")
-    with reading(_checked(file), _KINDS[".npz"]):
+    with reading(checked_file(file, _KINDS, ACCEPTED), _KINDS[".npz"]):
         return read_members(file)

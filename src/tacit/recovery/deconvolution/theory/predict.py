@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, final
 
-from tacit.errors import InputError, ShapeError
 from tacit.prediction import Certainty, Prediction
+from tacit.recovery.deconvolution.theory.arguments import checked_sizes, require
 from tacit.recovery.deconvolution.theory.published import ARR, JKS, KKS, KS, LLSW, LS
 from tacit.recovery.deconvolution.theory.statistical_dimension import (
     statistical_dimension,
@@ -115,10 +115,10 @@ def noise_regime(
     >>> regime.name, [round(point.value, 2) for point in regime.crossovers]
     ('square root', [0.5, 1.0, 1.0])
     """
-    rows, columns = _checked(shape, num_measurements)
-    _require(0.0 <= noise_bound < math.inf, "noise_bound", "at least 0", noise_bound)
-    _require(0.0 < size < math.inf, "size", "positive", size)
-    _require(
+    rows, columns = checked_sizes(shape, num_measurements)
+    require(0.0 <= noise_bound < math.inf, "noise_bound", "at least 0", noise_bound)
+    require(0.0 < size < math.inf, "size", "positive", size)
+    require(
         1.0 <= filter_flatness < math.inf,
         "filter_flatness",
         "at least 1",
@@ -220,20 +220,20 @@ def recovery_thresholds(
     >>> count.value, round(gaussian.value), gaussian.certainty
     (39.0, 81, 'derived')
     """
-    rows, columns = _checked(shape, 1)
-    _require(
+    rows, columns = checked_sizes(shape, 1)
+    require(
         1.0 <= filter_flatness < math.inf,
         "filter_flatness",
         "at least 1",
         filter_flatness,
     )
-    _require(
+    require(
         1.0 <= filter_max < math.inf,
         "filter_max",
         "at least 1",
         filter_max,
     )
-    _require(num_sources >= 1, "num_sources", "at least 1", num_sources)
+    require(num_sources >= 1, "num_sources", "at least 1", num_sources)
     larger = filter_flatness * max(rows, columns)
     incoherent = max(filter_max * rows, filter_flatness * columns)
     counted = [
@@ -315,17 +315,3 @@ def _solve(target: float, power: int) -> float:
         reached = middle / math.log(middle) ** power >= target
         low, high = (low, middle) if reached else (middle, high)
     return high
-
-
-def _checked(shape: tuple[int, int], num_measurements: int) -> tuple[int, int]:
-    if min(*shape, num_measurements) < 1:
-        raise ShapeError(
-            f"shape and num_measurements must be positive; got {shape} and "
-            f"{num_measurements}"
-        )
-    return shape
-
-
-def _require(is_met: bool, name: str, rule: str, received: float) -> None:  # noqa: FBT001
-    if not is_met:
-        raise InputError(f"{name} must be {rule}; got {received}")

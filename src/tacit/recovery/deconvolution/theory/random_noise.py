@@ -6,8 +6,8 @@ and real in a real one; L, K and N count them alike.
 
 import math
 
-from tacit.errors import InputError, ShapeError
 from tacit.prediction import Prediction
+from tacit.recovery.deconvolution.theory.arguments import checked_sizes, require
 from tacit.recovery.deconvolution.theory.published import CFWY
 from tacit.recovery.deconvolution.theory.statistical_dimension import (
     subdifferential_distance,
@@ -80,9 +80,9 @@ def random_noise(
     >>> round(error.value, 3), round(rank.value, 1), round(fit.value, 3)
     (0.045, 3.0, 0.025)
     """
-    rows, columns = _checked(shape, num_measurements)
-    _require(0.0 <= noise_bound < math.inf, "noise_bound", "at least 0", noise_bound)
-    _require(num_sources >= 1, "num_sources", "at least 1", num_sources)
+    rows, columns = checked_sizes(shape, num_measurements)
+    require(0.0 <= noise_bound < math.inf, "noise_bound", "at least 0", noise_bound)
+    require(num_sources >= 1, "num_sources", "at least 1", num_sources)
     distance = subdifferential_distance(shape, rank)
     total = num_measurements
     values = num_sources * distance.values
@@ -166,14 +166,14 @@ def norm_bound(
     >>> round(norm_bound((20, 20), 200, failure_probability=0.01).value, 2)
     6.85
     """
-    rows, columns = _checked(shape, num_measurements)
-    _require(
+    rows, columns = checked_sizes(shape, num_measurements)
+    require(
         1.0 <= filter_max < math.inf,
         "filter_max",
         "at least 1",
         filter_max,
     )
-    _require(
+    require(
         0.0 < failure_probability < 1.0,
         "failure_probability",
         "in (0, 1)",
@@ -189,17 +189,3 @@ def norm_bound(
         note="circular convolution, orthonormal filters, Gaussian signals",
         failure_probability=failure_probability,
     )
-
-
-def _checked(shape: tuple[int, int], num_measurements: int) -> tuple[int, int]:
-    if min(*shape, num_measurements) < 1:
-        raise ShapeError(
-            f"shape and num_measurements must be positive; got {shape} and "
-            f"{num_measurements}"
-        )
-    return shape
-
-
-def _require(is_met: bool, name: str, rule: str, received: float) -> None:  # noqa: FBT001
-    if not is_met:
-        raise InputError(f"{name} must be {rule}; got {received}")
