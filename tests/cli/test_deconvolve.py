@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_what_was_found(planted: Path) -> None:
 def test_a_photograph_of_known_wavelets_gets_sharper(
     capsys: Capture, tmp_path: Path
 ) -> None:
-    """As Ahmed, Recht and Romberg have it: short kernel, wavelets of the scene known."""
+    """As Ahmed, Recht and Romberg have it: short kernel, known wavelets."""
     arguments = [
         *("deconvolve", EXAMPLES / "shaken-1.png", "--kernel-size", "5"),
         *("--signal-basis", EXAMPLES / "scene-wavelets.npz", "--noise", "0.01"),
