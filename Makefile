@@ -48,7 +48,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/lipschitz.py --json build/bench-lipschitz.json $(LIPSCHITZ)
 	$(BIN)/python benchmarks/recovery.py --json build/bench-recovery.json $(RECOVERY)
 	$(BIN)/python benchmarks/deconvolution.py --json build/bench-deconvolution.json \
-		$(DECONVOLUTION)
+		--out build/bench-deconvolution $(DECONVOLUTION)
 	$(BIN)/python benchmarks/deconvolution_noise.py --json build/bench-noise.json $(NOISE)
 
 interop: $(INTEROP)/.installed
