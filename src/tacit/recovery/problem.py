@@ -164,7 +164,7 @@ def squares_and_errors(
         zero), and over those held out (NaN if there are none, or they are zero).
     """
     if problem.held_out is None:  # the usual way, in every step of a solver
-        squares, held = float(inner(residual, residual)), 0.0
+        squares, held = torch.vdot(residual, residual).item().real, 0.0
     else:
         squares, held = problem.sums_of_squares(residual).tolist()
     size, held_size = problem.squared_sizes.tolist()

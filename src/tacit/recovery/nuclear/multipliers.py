@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from tacit.errors import Status
-from tacit.iterate import iterate
-from tacit.recovery.descent.conjugate import ConjugateGradients
+from tacit.iterate import Observer, iterate
+from tacit.recovery.descent.conjugate import ConjugateGradients, ConjugateState
 from tacit.recovery.nuclear.dual import least_squares_dual
 from tacit.recovery.nuclear.penalised import (
     Fit,
@@ -46,7 +46,9 @@ _PART_OF_NORM = 0.1
 _LEAST_PART = 1e-4
 _SLOW = 0.25
 _NEAR = 0.5  # infeasibility at which the last step is tried
-_NEGLIGIBLE = 0.01  # of the infeasibility: singular values that come from it
+_NEGLIGIBLE = 0.05  # of the infeasibility: singular values that come from it
+# A fit at the right rank has this relative error after so many steps.
+_LOST_AFTER, _LOST_ERROR = 20, 1e-3
 _EXACT = 1e-10
 _MOST_UNKNOWNS = 0.9
 _ROUNDING = 3e-14
@@ -240,7 +242,7 @@ def _finish(
     fit = replace(fit, left=left, right=right)
     if num_unknowns(problem, fit.rank) > _MOST_UNKNOWNS * float(problem.weights.sum()):
         return None
-    fit = _onto_measurements(search, fit)
+    fit = _onto_measurements(search, fit, watch=_gives_up)
     if fit.size > _EXACT * size_of(problem, problem.measurements):
         return None
     dual = least_squares_dual(problem, fit.left, fit.right, near=dual)
@@ -317,7 +319,15 @@ def _with_residual(problem: RecoveryProblem, fit: Fit) -> Fit:
     return replace(fit, residual=residual, size=size_of(problem, residual))
 
 
-def _onto_measurements(search: Search, fit: Fit) -> Fit:
+def _gives_up(step: int, state: ConjugateState) -> Status | None:
+    """End a fit that will not get there."""
+    is_lost = step >= _LOST_AFTER and state.train_error > _LOST_ERROR
+    return Status.STALLED if is_lost else None
+
+
+def _onto_measurements(
+    search: Search, fit: Fit, *, watch: Observer | None = None
+) -> Fit:
     """Fit the measurements at the rank found, without a penalty, to rounding."""
     if fit.is_cut:
         return fit
@@ -326,7 +336,7 @@ def _onto_measurements(search: Search, fit: Fit) -> Fit:
         ConjugateGradients(rtol=_ROUNDING, decrement_rtol=0.0),
         (fit.left, fit.right),
         max_steps=_MOST_ROUNDS,
-        observers=search.observers,
+        observers=search.observers if watch is None else (*search.observers, watch),
     )
     state = solution.state
     left, right = truncate(state.left, state.right, fit.rank)
