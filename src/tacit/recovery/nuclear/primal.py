@@ -15,7 +15,7 @@ from tacit.recovery.problem import inner
 from tacit.recovery.spectrum import nuclear_norm_bound
 from tacit.spectral import EPS
 
-_ENOUGH = 1e-9  # relative gap at which no better upper side is looked for
+_ENOUGH = 1e-6  # relative gap at which no better upper side is looked for
 _ROUNDING = 64.0 * EPS
 # Relative to the measurements: so much is no misfit, and its effect is added.
 _NO_MISFIT = 1e-13

@@ -153,19 +153,22 @@ def _margin(
 ) -> float:
     """Bound the smallest singular value of the map on a space from below."""
     problem = program.problem
+    pairs = list(basis)
+    is_split = over_reals and problem.measurements.is_complex()
+    seen = float(problem.weights.sum()) * (2.0 if is_split else 1.0)
+    if sum(len(firsts) for firsts, _ in pairs) > seen:
+        return 0.0  # more dimensions than measurements
     images = [
         problem.weights * problem.linear_map.apply_factors(left, right)
-        for firsts, seconds in basis
+        for firsts, seconds in pairs
         for left, right in zip(firsts.split(_BLOCK), seconds.split(_BLOCK), strict=True)
         if left.numel() > 0
     ]
     if not images:
         return math.inf
     rows = torch.cat(images)
-    if over_reals and rows.is_complex():
+    if is_split:
         rows = torch.view_as_real(rows).flatten(1)
-    if len(rows) > rows.shape[1]:
-        return 0.0
     values = torch.linalg.eigvalsh(rows.conj() @ rows.mT)
     slack = 8.0 * len(rows) * EPS * float(values[-1])
     return math.sqrt(max(0.0, float(values[0]) - slack))
