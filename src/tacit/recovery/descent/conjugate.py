@@ -16,6 +16,7 @@ from torch import Tensor
 from tacit.errors import InputError, Status
 from tacit.iterate import AbstractSolver
 from tacit.recovery.descent.line_search import best_step, quartic_coefficients
+from tacit.recovery.descent.pairs import Pair, pair_inner, pair_plus
 from tacit.recovery.maps.residual import transformed_line_terms
 from tacit.recovery.maps.stored import StoredMap
 from tacit.recovery.maps.transforms import (
@@ -30,8 +31,6 @@ from tacit.recovery.problem import (
     relative_errors,
     squares_and_errors,
 )
-
-_Pair = tuple[Tensor, Tensor]  # of left and right; one tensor twice if symmetric
 
 # The residual is computed anew once it has fallen by this factor: what rounding left
 # from larger residuals would else be seen.
@@ -208,10 +207,10 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         gradients = _products(problem, point)
         if self.penalty > 0.0:
             factors = point.left, point.right
-            value += self.penalty / 2.0 * _inner(factors, factors)
-            gradients = _plus(gradients, self.penalty, factors)
+            value += self.penalty / 2.0 * pair_inner(factors, factors)
+            gradients = pair_plus(gradients, self.penalty, factors)
         scaled = self._precondition(gradients, point, train_error)
-        slope = _inner(gradients, scaled)
+        slope = pair_inner(gradients, scaled)
         decrement = step_size * slope / value if min(value, slope) > 0.0 else 0.0
         least = min(decrement, before.least_decrement) if before else math.inf
         is_stalled = before is not None and (
@@ -246,18 +245,13 @@ class ConjugateGradients(AbstractSolver[RecoveryProblem, ConjugateState]):
         """Add the penalty along the direction to twice the loss along it."""
         c0, c1, c2, c3, c4 = quartic
         factors, direction = (state.left, state.right), state.direction
-        slope, curvature = _inner(factors, direction), _inner(direction, direction)
-        return (
-            c0,
-            c1 + 2.0 * self.penalty * slope,
-            c2 + self.penalty * curvature,
-            c3,
-            c4,
-        )
+        c1 += 2.0 * self.penalty * pair_inner(factors, direction)
+        c2 += self.penalty * pair_inner(direction, direction)
+        return c0, c1, c2, c3, c4
 
     def _precondition(
-        self, products: _Pair, point: "_Point", train_error: float
-    ) -> _Pair:
+        self, products: Pair, point: "_Point", train_error: float
+    ) -> Pair:
         if point.left is point.right:
             scaled = self._divide(products[0], point.right, train_error)
             return scaled, scaled
@@ -349,7 +343,7 @@ def _line(problem: RecoveryProblem, state: ConjugateState) -> _Line:
     )
 
 
-def _products(problem: RecoveryProblem, point: _Point) -> _Pair:
+def _products(problem: RecoveryProblem, point: _Point) -> Pair:
     """Return the gradient with respect to both factors."""
     if point.gradient is not None:
         gradient = point.gradient
@@ -364,13 +358,13 @@ def _products(problem: RecoveryProblem, point: _Point) -> _Pair:
 
 
 def _direction(
-    products: _Pair, scaled: _Pair, slope: float, before: ConjugateState | None
-) -> _Pair:
+    products: Pair, scaled: Pair, slope: float, before: ConjugateState | None
+) -> Pair:
     """Return minus the scaled gradient, plus what Polak and Ribiere keep of before."""
     downhill = -scaled[0], -scaled[1]
     if before is None:
         return downhill
-    last, kept = before.slope, _inner(before.products, scaled)
+    last, kept = before.slope, pair_inner(before.products, scaled)
     beta = (slope - kept) / last if last > 0.0 else 0.0
     if not beta > 0.0:
         return downhill
@@ -380,23 +374,5 @@ def _direction(
         if products[0] is products[1]
         else (downhill[1] + beta * before.direction[1])
     )
-    is_uphill = _inner(products, (first, second)) >= 0.0
+    is_uphill = pair_inner(products, (first, second)) >= 0.0
     return downhill if is_uphill else (first, second)
-
-
-def _plus(first: _Pair, scale: float, second: _Pair) -> _Pair:
-    """Return ``first + scale * second``; one tensor twice stays one."""
-    left = first[0] + scale * second[0]
-    return left, left if first[0] is first[1] else first[1] + scale * second[1]
-
-
-def _inner(first: _Pair, second: _Pair) -> float:
-    total = _dot(first[0], second[0])
-    if first[0] is first[1] and second[0] is second[1]:
-        return 2.0 * total
-    return total + _dot(first[1], second[1])
-
-
-def _dot(first: Tensor, second: Tensor) -> float:
-    """Return the real part of an inner product; Python's is faster than torch's."""
-    return torch.vdot(first.reshape(-1), second.reshape(-1)).item().real

@@ -6,6 +6,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from tacit.recovery.descent.pairs import Pair, pair_plus
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.spectrum import truncate
 
@@ -74,7 +75,7 @@ def least_squares_dual(
     space = _tangent_space(problem, left, right)
     dual = torch.zeros_like(problem.measurements) if near is None else near
     dual = problem.weights * dual
-    rest = _minus(space.target(), space.project(dual))
+    rest = pair_plus(space.target(), -1.0, space.project(dual))
     direction, square = rest, _square(rest, space)
     limit = (rtol**2) * max(_square(space.target(), space), 1e-300)
     for _ in range(max_steps):
@@ -86,13 +87,10 @@ def least_squares_dual(
             break
         # The sum of the images is the dual vector: the tangent matrix is not needed.
         dual = dual + square / energy * image
-        rest = _plus(rest, -square / energy, space.project(image))
+        rest = pair_plus(rest, -square / energy, space.project(image))
         before, square = square, _square(rest, space)
-        direction = _plus(rest, square / before, direction)
+        direction = pair_plus(rest, square / before, direction)
     return dual
-
-
-_Pair = tuple[Tensor, Tensor]
 
 
 @final
@@ -108,7 +106,7 @@ class _TangentSpace:
     u: Tensor
     v: Tensor
 
-    def target(self) -> _Pair:
+    def target(self) -> Pair:
         r"""Return :math:`U V^H`."""
         if self.problem.is_symmetric:
             size = self.u.shape[1]
@@ -116,7 +114,7 @@ class _TangentSpace:
             return torch.zeros_like(self.u), identity
         return torch.zeros_like(self.u), self.v
 
-    def apply(self, tangent: _Pair) -> Tensor:
+    def apply(self, tangent: Pair) -> Tensor:
         """Return the measurements of a tangent matrix, held-out ones zeroed."""
         outer, other = tangent
         if self.problem.is_symmetric:
@@ -125,7 +123,7 @@ class _TangentSpace:
         right = torch.cat([other, self.v], dim=-1)
         return self.problem.weights * self.problem.linear_map.apply_factors(left, right)
 
-    def project(self, dual: Tensor) -> _Pair:
+    def project(self, dual: Tensor) -> Pair:
         """Return the tangent part of the back-projection."""
         products = self.problem.linear_map.adjoint_times(dual, self.u, self.v)
         first, second = products
@@ -145,15 +143,7 @@ def _tangent_space(
     return _TangentSpace(problem=problem, u=u, v=v)
 
 
-def _square(tangent: _Pair, space: _TangentSpace) -> float:
+def _square(tangent: Pair, space: _TangentSpace) -> float:
     """Return the squared Frobenius norm."""
     outer, other = (float(part.abs().square().sum()) for part in tangent)
     return (2.0 if space.problem.is_symmetric else 1.0) * outer + other
-
-
-def _plus(first: _Pair, scale: float, second: _Pair) -> _Pair:
-    return first[0] + scale * second[0], first[1] + scale * second[1]
-
-
-def _minus(first: _Pair, second: _Pair) -> _Pair:
-    return _plus(first, -1.0, second)
