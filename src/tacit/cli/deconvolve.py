@@ -99,7 +99,8 @@ def deconvolve(
         Size of the noise relative to the observation; by default what the file says
         (.npz), else the errors of rounding to 8, 16, 24 bits.
     method
-        convex (nuclear norm, the default) or descent (regularised, non-convex).
+        convex (nuclear norm) or descent (regularised, non-convex). By default convex;
+        for circular convolution the descent first, which may be enough.
     scale
         Which of all (a h, x / a): unit (filters have norm 1), sum (they add up to 1,
         the default for pictures), balanced (filters and signal have equal norms).
