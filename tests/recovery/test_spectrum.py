@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from tacit.recovery.spectrum import factor_spectrum, gap_ratios, read_rank, truncate
+from tacit.recovery.spectrum import (
+    factor_spectrum,
+    gap_ratios,
+    nuclear_norm_bound,
+    read_rank,
+    truncate,
+    without_vanished,
+)
 
 
 def _factors(generator: torch.Generator, width: int) -> tuple[torch.Tensor, ...]:
@@ -61,3 +68,26 @@ def test_ratios_of_neighbours_with_a_floor_at_rounding() -> None:
     assert gap_ratios(values).tolist() == [2.0, 2.0 / (4.0 * eps), 1.0]
     assert gap_ratios(values[:1]).tolist() == []
     assert gap_ratios(torch.zeros(3, dtype=torch.float64)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("is_symmetric", [True, False])
+def test_vanished_columns_go_and_the_matrix_stays(
+    is_symmetric: bool, generator: torch.Generator
+) -> None:
+    left, right = _factors(generator, 4)
+    left[:, 3] = left[:, 0] + 1e-9 * left[:, 3]
+    right = left if is_symmetric else right
+    kept, other = without_vanished(left, right, 1e-12)
+    assert kept.shape[1] == (3 if is_symmetric else 4)  # squares vanish earlier
+    assert torch.allclose(kept @ other.mH, left @ right.mH, rtol=0.0, atol=1e-12)
+    assert torch.allclose(kept.mH @ kept, other.mH @ other, rtol=0.0, atol=1e-12)
+    nothing = torch.zeros(5, 3, dtype=torch.float64)
+    assert without_vanished(nothing, nothing, 1e-12)[0].shape == (5, 1)
+
+
+def test_the_bound_of_the_nuclear_norm_is_hardly_above_it(
+    generator: torch.Generator,
+) -> None:
+    left, right = _factors(generator, 4)
+    norm = float(torch.linalg.svdvals(left @ right.mH).sum())
+    assert norm * (1.0 - 1e-14) <= nuclear_norm_bound(left, right) <= norm + 1e-11

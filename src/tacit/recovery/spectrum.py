@@ -1,6 +1,7 @@
 r"""Spectra of factored matrices, and the rank that a gap in them shows."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -21,9 +22,7 @@ def factor_spectrum(left: Tensor, right: Tensor) -> Tensor:
 
 def truncate(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Return balanced factors of the best approximation of a smaller rank."""
-    first, root, second = _decomposed(left, right)
-    kept = first[:, :rank] * root[:rank]
-    return kept, kept if left is right else second[:, :rank] * root[:rank]
+    return _balanced(left, right, lambda _: rank)
 
 
 def without_vanished(left: Tensor, right: Tensor, rtol: float) -> tuple[Tensor, Tensor]:
@@ -31,20 +30,27 @@ def without_vanished(left: Tensor, right: Tensor, rtol: float) -> tuple[Tensor, 
 
     One column is left at least.
     """
-    first, root, second = _decomposed(left, right)
-    rank = max(int((root.square() > rtol * root[0].square()).sum()), 1)
-    kept = first[:, :rank] * root[:rank]
-    return kept, kept if left is right else second[:, :rank] * root[:rank]
+
+    def rank_of(values: Tensor) -> int:
+        return max(int((values > rtol * values[0]).sum()), 1)
+
+    return _balanced(left, right, rank_of)
 
 
-def _decomposed(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return singular vectors of a product and the roots of its singular values."""
+def _balanced(
+    left: Tensor, right: Tensor, rank_of: Callable[[Tensor], int]
+) -> tuple[Tensor, Tensor]:
+    """Return balanced factors of the rank that the singular values call for."""
     if left is right:
         basis, root, _ = torch.linalg.svd(left, full_matrices=False)
-        return basis, root, basis
+        rank = rank_of(root.square())
+        kept = basis[:, :rank] * root[:rank]
+        return kept, kept
     first, second = torch.linalg.qr(left), torch.linalg.qr(right)
     u, values, vh = torch.linalg.svd(first.R @ second.R.mH, full_matrices=False)
-    return first.Q @ u, values.sqrt(), second.Q @ vh.mH
+    rank = rank_of(values)
+    root = values[:rank].sqrt()
+    return first.Q @ (u[:, :rank] * root), second.Q @ (vh[:rank].mH * root)
 
 
 def gap_ratios(spectrum: Tensor) -> Tensor:
