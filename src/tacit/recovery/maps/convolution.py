@@ -130,6 +130,11 @@ class ConvolutionMap(AbstractLinearMap):
         return self._spec
 
     @property
+    def grid(self) -> ConvolutionGrid:
+        """On which it is computed, and what of it is measured."""
+        return self._grid
+
+    @property
     def out_grid(self) -> tuple[int, ...]:
         """Shape of one channel's measurements."""
         return self._grid.out_grid

@@ -8,7 +8,6 @@ from torch import Tensor
 from tacit.recovery.maps.blocks import BlockDiagonalMap
 from tacit.recovery.maps.combine import SumMap, TwoSidedMap
 from tacit.recovery.maps.convolution import ConvolutionMap
-from tacit.recovery.maps.convolution_grid import ConvolutionGrid
 from tacit.recovery.maps.entries import EntriesMap
 from tacit.recovery.maps.linear_map import AbstractLinearMap
 from tacit.recovery.maps.rank_one import RankOneMap
@@ -129,12 +128,7 @@ def _two_sided_gram(outer: TwoSidedMap, inner: RankOneMap) -> Tensor:
 
 def _convolution_gram(linear_map: ConvolutionMap) -> Tensor:
     filters, signal = linear_map.fourier_rows()
-    grid = ConvolutionGrid(
-        filters=tuple(part.grid for part in linear_map.filters),
-        signal=linear_map.signal.grid,
-        boundary=linear_map.boundary,
-        is_complex=linear_map.spec.dtype.is_complex,
-    )
+    grid = linear_map.grid
     size = math.prod(linear_map.out_grid)
     axes = len(grid.transformed)
     spec = linear_map.spec

@@ -77,7 +77,7 @@ class Constraint:
             return torch.zeros_like(self.measurements)
         inner = self.program.problem
         image = inner.linear_map.apply_factors(left, right)
-        return image if inner.held_out is None else inner.weights * image
+        return inner.fitted(image)
 
     def adjoint(self, vector: Tensor) -> Tensor:
         r"""Return :math:`\mathcal{A}^*(v)`."""

@@ -112,7 +112,7 @@ def _at_penalty(
     while accuracy > _LEAST_ACCURACY * rtol:
         fit = improve(search, fit, penalty, accuracy=accuracy)
         dual = -search.problem.fitted(fit.residual)
-        gap = relative_gap(search, program, fit, dual)
+        gap = relative_gap(search, program, fit, dual, norm=fit.largest)
         if gap <= rtol or _is_over(search, fit):
             break
         accuracy = min(accuracy / 3.0, max(rtol, 0.1 * accuracy))
@@ -142,7 +142,7 @@ def _within_noise(
         wanted = rtol
         if fit.size <= bound:
             dual = -problem.fitted(fit.residual) / penalty
-            gap = relative_gap(search, program, fit, dual)
+            gap = relative_gap(search, program, fit, dual, norm=_dual_norm(fit))
             if gap <= rtol:
                 break
         if abs(miss) <= slack / 2.0:
@@ -209,9 +209,9 @@ def _exactly(search: Search, program: NuclearProgram, rtol: float) -> FactoredSo
         if fit.is_cut:
             break
         dual = -problem.fitted(fit.residual) / penalty
-        fit = _with_residual(problem, fit)
+        norm, fit = _dual_norm(fit), _with_residual(problem, fit)
         infeasibility = fit.size / float(torch.linalg.vector_norm(y))
-        gap = relative_gap(search, program, fit, dual)
+        gap = relative_gap(search, program, fit, dual, norm=norm)
         if infeasibility <= _NEAR:
             last = _finish(search, program, fit, dual, rtol)
             if last is not None:
@@ -250,8 +250,18 @@ def _finish(
     return _solution(search, fit, gap, rtol, dual) if gap <= rtol else None
 
 
+def _dual_norm(fit: Fit) -> float | None:
+    """Return the spectral norm of the dual vector that the residual stands for."""
+    return None if fit.largest is None else fit.largest / fit.penalty
+
+
 def relative_gap(
-    search: Search, program: NuclearProgram, fit: Fit, dual: Tensor
+    search: Search,
+    program: NuclearProgram,
+    fit: Fit,
+    dual: Tensor,
+    *,
+    norm: float | None = None,
 ) -> float:
     """Return the relative duality gap with an estimate of the spectral norm.
 
@@ -264,9 +274,12 @@ def relative_gap(
         With balanced factors.
     dual : Tensor, shape (num_measurements,)
         Zero where held out.
+    norm : float or None
+        The leading value of its back-projection, where it is known.
     """
-    problem = program.problem
-    largest = float(leading_part(problem, dual, 1, search.generator, 1e-9)[0][0])
+    problem, largest = program.problem, norm
+    if largest is None:
+        largest = float(leading_part(problem, dual, 1, search.generator, 1e-9)[0][0])
     inner = float(torch.vdot(dual, problem.measurements).real)
     size = float(torch.linalg.vector_norm(dual))
     if program.penalty is not None:
@@ -316,7 +329,8 @@ def _with_residual(problem: RecoveryProblem, fit: Fit) -> Fit:
     """Return the fit with the residual of the problem itself."""
     residual = problem.linear_map.apply_factors(fit.left, fit.right)
     residual = residual - problem.measurements
-    return replace(fit, residual=residual, size=size_of(problem, residual))
+    size = size_of(problem, residual)
+    return replace(fit, residual=residual, size=size, largest=None)
 
 
 def _gives_up(step: int, state: ConjugateState) -> Status | None:
@@ -346,6 +360,7 @@ def _onto_measurements(
         right=right,
         residual=state.residual,
         size=size_of(search.problem, state.residual),
+        largest=None,
         num_steps=fit.num_steps + solution.num_steps,
         num_passes=fit.num_passes + state.num_passes,
     )

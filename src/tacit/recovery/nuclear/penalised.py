@@ -75,6 +75,9 @@ class Fit:
         Length of the measurements of a matrix of norm one like this one.
     num_steps, num_passes : int
         Of everything that led here.
+    largest : float or None
+        Leading value of the back-projection of minus the residual; None if it was not
+        looked at.
     """
 
     left: Tensor
@@ -86,6 +89,7 @@ class Fit:
     status: Status
     num_steps: int
     num_passes: int
+    largest: float | None = None
 
     @property
     def rank(self) -> int:
@@ -174,7 +178,15 @@ def improve(
         fit = _as_fit(problem, fit, penalty, solution)
         if fit.is_cut or not is_widened:
             break
-        wider = _widened(search, fit, accuracy)
+        leading = leading_part(
+            problem,
+            -problem.fitted(fit.residual),
+            fit.rank + _MOST_ADDED,
+            search.generator,
+            _SPECTRUM_RTOL,
+        )
+        fit = replace(fit, largest=float(leading[0][0]))
+        wider = _widened(problem, fit, accuracy, leading)
         if wider is None or fit.num_steps >= search.max_steps:
             break
         fit = wider
@@ -253,16 +265,15 @@ def _as_fit(
     )
 
 
-def _widened(search: Search, fit: Fit, accuracy: float) -> Fit | None:
+def _widened(
+    problem: RecoveryProblem,
+    fit: Fit,
+    accuracy: float,
+    leading: tuple[Tensor, Tensor, Tensor],
+) -> Fit | None:
     """Return the fit with new columns, or None if it needs none."""
-    problem = search.problem
+    values, left, right = leading
     room = min(problem.linear_map.in_shape) - fit.rank
-    if room < 1:
-        return None
-    weighted = -problem.fitted(fit.residual)
-    values, left, right = leading_part(
-        problem, weighted, fit.rank + _MOST_ADDED, search.generator, _SPECTRUM_RTOL
-    )
     above = values > (1.0 + _EXCESS * accuracy) * fit.penalty
     number = min(int(above.sum()), room)
     if number == 0:
