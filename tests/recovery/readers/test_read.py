@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archives import trap
+from tacit import files
 from tacit.errors import InputError
 from tacit.recovery.maps.entries import EntriesMap
-from tacit.recovery.readers import place
 from tacit.recovery.readers.read import read_entries, read_pairs, read_problem
 
 ROWS, COLUMNS = [0, 0, 1, 2, 2], [0, 3, 1, 0, 2]
@@ -214,7 +214,7 @@ def test_a_file_that_is_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.csv").write_text(LINES)
-    monkeypatch.setattr(place, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 10)
     with pytest.raises(InputError, match="bytes; at most 10 are read"):
         read_entries(tmp_path / "a.csv")
 

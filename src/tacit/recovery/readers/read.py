@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import final
 
 from tacit.errors import InputError
+from tacit.files import checked_file, reading
 from tacit.recovery.completion.problem import completion_problem
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.readers.archive import Member, read_members
@@ -18,7 +19,6 @@ from tacit.recovery.readers.from_npz import (
 )
 from tacit.recovery.readers.labels import Indices, Labels, find_labels, share_labels
 from tacit.recovery.readers.matrix_market import read_matrix_market
-from tacit.recovery.readers.place import checked_file, reading
 from tacit.recovery.readers.table import read_table
 
 ACCEPTED = (

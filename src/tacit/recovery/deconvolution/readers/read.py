@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tacit.errors import InputError
+from tacit.files import checked_file, reading
 from tacit.recovery.deconvolution.problem import convolution_problem
 from tacit.recovery.deconvolution.readers.arrays import Members, number
 from tacit.recovery.deconvolution.readers.bases import filters_from, signal_from
@@ -31,7 +32,6 @@ from tacit.recovery.maps.convolution_grid import Boundary
 from tacit.recovery.nuclear.minimise import noise_bound_of
 from tacit.recovery.problem import RecoveryProblem
 from tacit.recovery.readers.archive import read_members
-from tacit.recovery.readers.place import checked_file, reading
 from tacit.recovery.subspaces.subspace import AbstractSubspace
 
 ACCEPTED = (

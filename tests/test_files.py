@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tacit import files
 from tacit.errors import InputError, ShapeError
-from tacit.recovery.readers import place
-from tacit.recovery.readers.place import checked_file, reading
+from tacit.files import checked_file, reading
 
 PATH = Path("some.csv")
 
@@ -74,6 +74,6 @@ def test_a_file_worth_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             checked_file(path, {".npz"}, "accepted are arrays")
     with pytest.raises(InputError, match=r"unknown suffix '\.npz'; accepted"):
         checked_file(good, {".csv"}, "accepted are tables")
-    monkeypatch.setattr(place, "MAX_FILE_BYTES", 4)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 4)
     with pytest.raises(InputError, match="has 5 bytes; at most 4 are read"):
         checked_file(good, {".npz"}, "accepted are arrays")
