@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from archives import Trap
 from tacit.errors import InputError
-from tacit.io import read_arrays, write_arrays, write_bytes
+from tacit.io import read_arrays, read_typed_arrays, write_arrays, write_bytes
 
 HEADER: dict[str, object] = {"format": "test", "numbers": [1, 2.5], "none": None}
 ARRAYS = {
@@ -72,6 +72,36 @@ def test_what_is_written_is_read(path: Path) -> None:
     for name, array in ARRAYS.items():
         assert arrays[name].shape == array.shape
         assert arrays[name].tobytes() == array.tobytes()
+
+
+TYPED = {
+    "single": np.array([np.pi, -0.0, np.nan, np.inf, 1e-45], dtype=np.float32),
+    "double": np.array([[np.pi], [np.nan]]),
+    "whole": np.array([-(2**63), 2**63 - 1]),
+    "bytes": np.arange(256, dtype=np.uint8).reshape(16, 16),
+    "none": np.zeros((3, 0), dtype=np.float32),
+}
+
+
+def test_every_type_asked_for_comes_back_bit_by_bit(path: Path) -> None:
+    write_arrays(path, HEADER, TYPED)
+    header, arrays = read_typed_arrays(path, ("float32", "float64", "int64", "uint8"))
+    assert header == HEADER
+    assert arrays.keys() == TYPED.keys()
+    for name, array in TYPED.items():
+        assert (arrays[name].shape, arrays[name].dtype) == (array.shape, array.dtype)
+        assert arrays[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(2, dtype=np.float16), np.zeros(2, dtype=">f4")]
+)
+def test_a_type_that_was_not_asked_for_is_refused(
+    path: Path, array: np.ndarray[Any, Any]
+) -> None:
+    write_arrays(path, HEADER, {"x": array})
+    with pytest.raises(InputError, match="must hold float32 or int64 in C order"):
+        read_typed_arrays(path, ("float32", "int64"))
 
 
 def test_numpy_reads_it_without_pickle(path: Path) -> None:

@@ -54,6 +54,7 @@ class Status(Enum):
     INTERRUPTED = (
         "stopped by Ctrl-C; the result so far is valid, run longer to tighten it"
     )
+    DIVERGED = "the iterates run away; take smaller steps"
     NON_FINITE = "a value overflowed; rescale the problem"
 
     @property

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from recovery_cases import draw
+from tacit.compiled import run_in_threads
 from tacit.recovery.maps.entry_kernels import (
     EntryOrder,
     adjoint_times_factor,
@@ -13,7 +14,6 @@ from tacit.recovery.maps.entry_kernels import (
     sample_product,
     times_factor,
 )
-from tacit.recovery.maps.kernels import run_in_threads
 
 DTYPES = [torch.float32, torch.float64, torch.complex64, torch.complex128]
 SHAPE = (13, 9)

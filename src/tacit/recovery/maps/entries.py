@@ -9,6 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from tacit.compiled import Array, run_in_threads
 from tacit.errors import InputError, ShapeError
 from tacit.recovery.maps.entry_kernels import (
     EntryOrder,
@@ -18,13 +19,7 @@ from tacit.recovery.maps.entry_kernels import (
     sample_product,
     times_factor,
 )
-from tacit.recovery.maps.kernels import (
-    Array,
-    as_array,
-    new_tensor,
-    num_threads,
-    run_in_threads,
-)
+from tacit.recovery.maps.kernels import as_array, new_tensor, num_threads
 from tacit.recovery.maps.linear_map import AbstractLinearMap, Isotropy, MapSpec
 
 # Entries times columns that a pass without kernels holds at once.

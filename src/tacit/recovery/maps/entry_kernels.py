@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from tacit.recovery.maps.kernels import Array, compiled
+from tacit.compiled import Array, compiled
 
 # Entries in a block of the transposed order: four megabytes of float64.
 _BLOCK = 2**19

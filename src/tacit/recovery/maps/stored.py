@@ -8,15 +8,14 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from tacit.compiled import even_bounds, run_in_threads
 from tacit.errors import InputError, ShapeError
 from tacit.recovery.maps.kernels import (
     ROWS_PER_TILE,
     as_array,
-    even_bounds,
     fused_pass,
     fused_pass_pair,
     num_threads,
-    run_in_threads,
 )
 from tacit.recovery.maps.linear_map import (
     AbstractLinearMap,

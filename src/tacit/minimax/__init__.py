@@ -1,0 +1,1 @@
+"""Saddle problems: where gradient descent-ascent settles, and how that is known."""

@@ -1,0 +1,1 @@
+"""How descent-ascent moves near a solution: spectra, rates, limits, best steps."""
