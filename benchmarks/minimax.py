@@ -34,12 +34,14 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("rate", "measured", ".4f"),
         ("predicted", "predicted", ".4f"),
         ("before", "predicted_before", ".4f"),
+        ("over predicted", "over", ".4f"),
         ("error of log", "error", ".1%"),
         ("condition", "condition", ".1f"),
         ("us a step", "microseconds", ".0f"),
         ("cpu s", "cpu_seconds", ".1f"),
     ),
     "methods": (
+        ("converged", "converged", "s"),
         ("steps", "steps", ".0f"),
         ("gradients", "gradients", ".0f"),
         ("rate", "measured", ".4f"),
@@ -65,7 +67,9 @@ def run_existence(options: argparse.Namespace) -> list[Record]:
         for ratio in RATIOS:
             own = existence(num_features, ratio, options.draws, options.seed)
             case = f"m = {num_features}, k/m = {ratio:g}"
-            records.append({"case": case, "solver": "non-negative least squares", **own})
+            records.append(
+                {"case": case, "solver": "non-negative least squares", **own}
+            )
     return records
 
 
@@ -75,9 +79,7 @@ def run_width(options: argparse.Namespace) -> list[Record]:
         {
             "case": f"k = {width}",
             "solver": "simultaneous, c = 1/4",
-            **sweep(
-                width, options.seeds, c=0.25, max_steps=20_000, seed=options.seed
-            ),
+            **sweep(width, options.seeds, c=0.25, max_steps=20_000, seed=options.seed),
         }
         for width in options.widths
     ]

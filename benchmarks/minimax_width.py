@@ -94,9 +94,7 @@ def sweep(width: int, seeds: int, *, c: float, max_steps: int, seed: int) -> Rec
     record: Record = {
         "exists": f"{exists}/{seeds}",
         "converged": f"{len(done)}/{seeds}",
-        "condition": statistics.median(
-            run.first[-1] / max(run.first[0], 1e-300) for run in runs
-        ),
+        "condition": statistics.median(_condition(run.first) for run in runs),
         "cpu_seconds": seconds,
         "microseconds": 1e6 * seconds / steps,
     }
@@ -110,6 +108,7 @@ def sweep(width: int, seeds: int, *, c: float, max_steps: int, seed: int) -> Rec
             "measured": measured,
             "predicted": from_last,
             "predicted_before": from_first,
+            "over": statistics.median(a / b for a, b, _ in rates),
             "error": statistics.median(
                 abs(math.log(a) / math.log(b) - 1) for a, b, _ in rates
             ),
@@ -193,6 +192,12 @@ def _rates(run: Run, c: float) -> tuple[float, float, float]:
     times = _EVERY * np.arange(len(half))
     slope = float(np.polyfit(times, np.log(half), 1)[0]) / 2.0
     return math.exp(slope), _predicted(run.last, c), _predicted(run.first, c)
+
+
+def _condition(spectrum: np.ndarray) -> float:
+    """Return the condition number of J J^T, inf where a direction is out of reach."""
+    low, high = float(spectrum[0]), float(spectrum[-1])
+    return high / low if low > 1e-12 * high else math.inf
 
 
 def _predicted(spectrum: np.ndarray, c: float) -> float:

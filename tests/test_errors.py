@@ -54,4 +54,5 @@ def test_each_status_has_advice_of_its_own(status: Status) -> None:
 def test_a_run_that_fell_short_says_what_to_do(status: Status) -> None:
     fact, _, next_step = status.advice.partition("; ")
     assert fact
-    assert re.search(r"\b(raise|loosen|rescale|run longer)\b", next_step)
+    verbs = r"\b(raise|loosen|rescale|run longer|take smaller steps)\b"
+    assert re.search(verbs, next_step)

@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tacit.errors import InputError
 
 Array = npt.NDArray[np.float64]
+AnyArray = npt.NDArray[np.generic]
 
 _HEADER = "header"
 MAX_FILE_BYTES = 2 * 2**30
@@ -67,9 +68,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_arrays(
-    path: Path, header: Mapping[str, object], arrays: Mapping[str, Array]
+    path: Path, header: Mapping[str, object], arrays: Mapping[str, AnyArray]
 ) -> None:
-    """Write a header and float64 arrays to ``path`` in one step.
+    """Write a header and arrays of numbers to ``path`` in one step.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def write_arrays(
     header : mapping
         JSON-serialisable.
     arrays : mapping of str to array
-        Names other than ``"header"``.
+        Names other than ``"header"``. Float64 for :func:`read_arrays`;
+        :func:`read_typed_arrays` reads other types of numbers too.
 
     Raises
     ------
@@ -88,7 +90,10 @@ def write_arrays(
     if _HEADER in arrays:
         raise InputError(f"no array may be called {_HEADER!r}; name it otherwise")
     text = json.dumps(dict(header), sort_keys=True, allow_nan=False).encode()
-    members = {_HEADER: np.frombuffer(text, dtype=np.uint8), **arrays}
+    members: dict[str, AnyArray] = {
+        _HEADER: np.frombuffer(text, dtype=np.uint8),
+        **arrays,
+    }
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, **members)
     write_bytes(path, buffer.getvalue())
@@ -118,6 +123,37 @@ def read_arrays(
         If the file is missing, not of this format, damaged, holds anything but plain
         numbers, or claims more than it contains.
     """
+    header, arrays = read_typed_arrays(path, ("float64",), max_bytes=max_bytes)
+    return header, {name: array.astype(np.float64) for name, array in arrays.items()}
+
+
+def read_typed_arrays(
+    path: Path, dtypes: Sequence[str], *, max_bytes: int = MAX_FILE_BYTES
+) -> tuple[dict[str, object], dict[str, AnyArray]]:
+    """Read what :func:`write_arrays` wrote, every array in the type it was written in.
+
+    Parameters
+    ----------
+    path : Path
+        An uncompressed ``.npz`` file.
+    dtypes : sequence of str
+        The types of numbers accepted, such as ``"float32"``; little-endian.
+    max_bytes : int
+        Refuse files that hold or claim more.
+
+    Returns
+    -------
+    header : dict
+        The JSON header.
+    arrays : dict of str to array
+        Not writeable: they are views of what was read.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_arrays`.
+    """
+    accepted = tuple(np.dtype(name).newbyteorder("<") for name in dtypes)
     if not path.is_file():
         raise InputError(f"cannot read {path}: there is no such file")
     try:
@@ -125,7 +161,7 @@ def read_arrays(
             members = _checked_members(archive, path.stat().st_size, max_bytes)
             header = _read_header(archive, members)
             arrays = {
-                name: _read_member(archive, member, np.dtype("<f8")).astype(np.float64)
+                name: _read_member(archive, member, accepted)
                 for name, member in members.items()
                 if name != _HEADER
             }
@@ -172,7 +208,7 @@ def _read_header(
         raise InputError(
             f"its header claims {member.file_size} bytes; at most 1 MiB is read"
         )
-    text = _read_member(archive, member, np.dtype(np.uint8)).tobytes()
+    text = _read_member(archive, member, (np.dtype(np.uint8),)).tobytes()
     loaded = json.loads(text)
     if not isinstance(loaded, dict):
         raise InputError("its header is not a JSON object")
@@ -180,8 +216,10 @@ def _read_header(
 
 
 def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, dtype: np.dtype[np.generic]
-) -> npt.NDArray[np.generic]:
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    accepted: Sequence[np.dtype[np.generic]],
+) -> AnyArray:
     # All of it, so that its checksum is compared before anything is made of it.
     content = archive.read(member)
     file = BytesIO(content)
@@ -189,12 +227,13 @@ def _read_member(
     if version != (1, 0):
         raise InputError(f"array {member.filename!r} has an unknown format {version}")
     shape, is_fortran, found = np.lib.format.read_array_header_1_0(file)
-    if found != dtype or is_fortran:
+    if found not in accepted or is_fortran:
+        names = " or ".join(dtype.name for dtype in accepted)
         raise InputError(
-            f"array {member.filename!r} must hold {dtype} in C order; got {found}"
+            f"array {member.filename!r} must hold {names} in C order; got {found}"
         )
-    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+    if math.prod(shape) * found.itemsize != len(content) - file.tell():
         raise InputError(
             f"array {member.filename!r} claims shape {shape}, which it lacks"
         )
-    return np.frombuffer(content, dtype=dtype, offset=file.tell()).reshape(shape)
+    return np.frombuffer(content, dtype=found, offset=file.tell()).reshape(shape)

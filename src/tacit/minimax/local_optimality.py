@@ -100,6 +100,7 @@ class LocalOptimality:
     failure_probability: float
 
 
+@final
 class _Extreme(NamedTuple):
     """An extreme eigenvalue, between two bounds."""
 
@@ -225,6 +226,7 @@ def local_optimality(
     )
 
 
+@final
 class _Curvatures(NamedTuple):
     norm: float
     of_min: _Extreme  # smallest of f_xx

@@ -27,6 +27,7 @@ from tacit.minimax.problem import (
 )
 
 
+@final
 class Linearisation(NamedTuple):
     """The residual at a point, and the transposed Jacobian there.
 

@@ -62,6 +62,7 @@ class SaddleSpec:
             )
 
 
+@final
 class FixedMinPlayer(NamedTuple):
     """The gradients of both players as functions of the maximising one alone.
 

@@ -1,0 +1,1 @@
+"""Generative adversarial networks of a given width: data, training, scores."""
