@@ -1,8 +1,9 @@
 # Needs nothing but Python 3.11 or newer and make; everything else goes into .venv.
-#   make demo     fills in a photograph, sharpens one, brackets a network: build/demo
+#   make demo     fills in a photograph, sharpens one, brackets a network, trains a small
+#                 GAN: build/demo
 #   make test     format, lint, types, import contracts, tests, coverage
 #   make bench    against other solvers; LIPSCHITZ='--cases he-1x50' RECOVERY=...
-#                 DECONVOLUTION=... NOISE=... for less
+#                 DECONVOLUTION=... NOISE=... MINIMAX=... GAN=... for less
 #   make interop  bridges against the real DeepInverse: 6 GB, build/interop
 #   make format   put the source into its one format
 #   make clean    remove .venv, build and caches
@@ -34,6 +35,11 @@ demo: $(VENV)/.package
 		--out $(DEMO)/sharp --json $(DEMO)/sharp.json
 	$(BIN)/tacit lipschitz examples/models/digits_dense.onnx \
 		--out $(DEMO)/digits --json $(DEMO)/digits.json
+	$(BIN)/tacit gan mean-matching --width 200 \
+		--out $(DEMO)/saddle --json $(DEMO)/saddle.json
+	rm -rf $(DEMO)/gan
+	$(BIN)/tacit gan digits --width 16 --steps 600 \
+		--out $(DEMO)/gan --json $(DEMO)/gan.json
 	@echo "Written by the demo:"
 	@find $(DEMO) -type f | sort | sed 's/^/  /'
 
@@ -50,6 +56,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/deconvolution.py --json build/bench-deconvolution.json \
 		--out build/bench-deconvolution $(DECONVOLUTION)
 	$(BIN)/python benchmarks/deconvolution_noise.py --json build/bench-noise.json $(NOISE)
+	$(BIN)/python benchmarks/minimax.py --json build/bench-minimax.json $(MINIMAX)
+	$(BIN)/python benchmarks/gan.py --json build/bench-gan.json $(GAN)
 
 interop: $(INTEROP)/.installed
 	$(INTEROP)/bin/python -m pytest tests/interop

@@ -56,7 +56,7 @@ def test_the_python_session_runs_as_shown() -> None:
 def test_the_commands_print_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = re.findall(r"```\n(\$ tacit.*?)```", README, flags=re.DOTALL)
     shown = re.split(r"^\$ tacit ", block, flags=re.MULTILINE)[1:]
-    assert len(shown) == 4
+    assert len(shown) == 5
     for part in shown:
         command, _, want = part.partition("\n")
         assert run(command.split()) == 0

@@ -31,6 +31,131 @@ if TYPE_CHECKING:
     from tacit.lipschitz.readers.read import read_network as read_network
     from tacit.lipschitz.solve import LipschitzResult as LipschitzResult
     from tacit.lipschitz.solve import lipschitz_bracket as lipschitz_bracket
+    from tacit.minimax.certificate import SaddleCertificate as SaddleCertificate
+    from tacit.minimax.certify import certify_saddle as certify_saddle
+    from tacit.minimax.cone import ConeFit as ConeFit
+    from tacit.minimax.cone import fit_cone as fit_cone
+    from tacit.minimax.consensus import ConsensusOptimisation as ConsensusOptimisation
+    from tacit.minimax.descent_ascent import (
+        AbstractDescentAscent as AbstractDescentAscent,
+    )
+    from tacit.minimax.descent_ascent import AlternatingGDA as AlternatingGDA
+    from tacit.minimax.descent_ascent import SimultaneousGDA as SimultaneousGDA
+    from tacit.minimax.dynamics.forecast import (
+        predict_convergence as predict_convergence,
+    )
+    from tacit.minimax.dynamics.guarantee import (
+        convergence_guarantee as convergence_guarantee,
+    )
+    from tacit.minimax.dynamics.history import linear_history as linear_history
+    from tacit.minimax.dynamics.kernel_law import kernel_law as kernel_law
+    from tacit.minimax.dynamics.limits import check_stability as check_stability
+    from tacit.minimax.dynamics.limits import stability_limit as stability_limit
+    from tacit.minimax.dynamics.measured import measured_rate as measured_rate
+    from tacit.minimax.dynamics.path import PathRecorder as PathRecorder
+    from tacit.minimax.dynamics.rates import iteration_matrix as iteration_matrix
+    from tacit.minimax.dynamics.rates import linear_rate as linear_rate
+    from tacit.minimax.dynamics.rates import linearised_game as linearised_game
+    from tacit.minimax.dynamics.rates import local_rate as local_rate
+    from tacit.minimax.dynamics.rates import mode_rates as mode_rates
+    from tacit.minimax.dynamics.spectrum import JacobianSpectrum as JacobianSpectrum
+    from tacit.minimax.dynamics.spectrum import jacobian_spectrum as jacobian_spectrum
+    from tacit.minimax.dynamics.steps import best_steps as best_steps
+    from tacit.minimax.extrapolation import AlexGDA as AlexGDA
+    from tacit.minimax.extrapolation import Extragradient as Extragradient
+    from tacit.minimax.extrapolation import OptimisticGradient as OptimisticGradient
+    from tacit.minimax.find import find_saddle as find_saddle
+    from tacit.minimax.gan.config import TrainingConfig as TrainingConfig
+    from tacit.minimax.gan.data.coverage import mode_coverage as mode_coverage
+    from tacit.minimax.gan.data.dataset import AbstractDataset as AbstractDataset
+    from tacit.minimax.gan.data.dataset import ArrayDataset as ArrayDataset
+    from tacit.minimax.gan.data.dataset import GanData as GanData
+    from tacit.minimax.gan.data.gaussians import GaussianMixture as GaussianMixture
+    from tacit.minimax.gan.data.gaussians import draw_samples as draw_samples
+    from tacit.minimax.gan.data.gaussians import grid_mixture as grid_mixture
+    from tacit.minimax.gan.data.gaussians import log_density as log_density
+    from tacit.minimax.gan.data.gaussians import optimal_scores as optimal_scores
+    from tacit.minimax.gan.data.gaussians import ring_mixture as ring_mixture
+    from tacit.minimax.gan.data.read import gaussian_data as gaussian_data
+    from tacit.minimax.gan.data.read import read_data as read_data
+    from tacit.minimax.gan.features.digits import digits_features as digits_features
+    from tacit.minimax.gan.features.inception import (
+        inception_features as inception_features,
+    )
+    from tacit.minimax.gan.features.interface import (
+        AbstractFeatures as AbstractFeatures,
+    )
+    from tacit.minimax.gan.features.interface import (
+        extract_features as extract_features,
+    )
+    from tacit.minimax.gan.features.module import ModuleFeatures as ModuleFeatures
+    from tacit.minimax.gan.features.preparation import Preparation as Preparation
+    from tacit.minimax.gan.features.read import read_features as read_features
+    from tacit.minimax.gan.load import load_generator as load_generator
+    from tacit.minimax.gan.losses import discriminator_loss as discriminator_loss
+    from tacit.minimax.gan.losses import generator_loss as generator_loss
+    from tacit.minimax.gan.networks import Gan as Gan
+    from tacit.minimax.gan.networks import build_gan as build_gan
+    from tacit.minimax.gan.result import GanResult as GanResult
+    from tacit.minimax.gan.scores.frechet import (
+        extrapolated_frechet as extrapolated_frechet,
+    )
+    from tacit.minimax.gan.scores.frechet import frechet_distance as frechet_distance
+    from tacit.minimax.gan.scores.frechet import frechet_floor as frechet_floor
+    from tacit.minimax.gan.scores.frechet import (
+        frechet_from_statistics as frechet_from_statistics,
+    )
+    from tacit.minimax.gan.scores.kernel import kernel_distance as kernel_distance
+    from tacit.minimax.gan.scores.kernel import (
+        subset_kernel_distance as subset_kernel_distance,
+    )
+    from tacit.minimax.gan.scores.score import score_features as score_features
+    from tacit.minimax.gan.scores.sliced_wasserstein import (
+        sliced_wasserstein as sliced_wasserstein,
+    )
+    from tacit.minimax.gan.scores.statistics import (
+        feature_statistics as feature_statistics,
+    )
+    from tacit.minimax.gan.scores.statistics import load_statistics as load_statistics
+    from tacit.minimax.gan.scores.statistics import save_statistics as save_statistics
+    from tacit.minimax.gan.scores.statistics import (
+        statistics_from_covariance as statistics_from_covariance,
+    )
+    from tacit.minimax.gan.tensorboard import TensorBoardObserver as TensorBoardObserver
+    from tacit.minimax.gan.train import train_gan as train_gan
+    from tacit.minimax.generators import deep_relu_generator as deep_relu_generator
+    from tacit.minimax.generators import draw_parameters as draw_parameters
+    from tacit.minimax.generators import generator_problem as generator_problem
+    from tacit.minimax.generators import module_generator as module_generator
+    from tacit.minimax.matching import (
+        AbstractMatchingProblem as AbstractMatchingProblem,
+    )
+    from tacit.minimax.matching import MatchingProblem as MatchingProblem
+    from tacit.minimax.matching import ReachableCone as ReachableCone
+    from tacit.minimax.mean_matching import MeanMatchingGame as MeanMatchingGame
+    from tacit.minimax.mean_matching import draw_start as draw_start
+    from tacit.minimax.mean_matching import random_game as random_game
+    from tacit.minimax.optimisers.ahead import Extrapolation as Extrapolation
+    from tacit.minimax.optimisers.consensus import (
+        consensus_gradients as consensus_gradients,
+    )
+    from tacit.minimax.optimisers.extra import ExtraAdam as ExtraAdam
+    from tacit.minimax.optimisers.extra import ExtraSGD as ExtraSGD
+    from tacit.minimax.optimisers.optimistic import OptimisticAdam as OptimisticAdam
+    from tacit.minimax.optimisers.optimistic import OptimisticSGD as OptimisticSGD
+    from tacit.minimax.packing import Packing as Packing
+    from tacit.minimax.predict import existence_probability as existence_probability
+    from tacit.minimax.predict import predict_game as predict_game
+    from tacit.minimax.predict import width_for_existence as width_for_existence
+    from tacit.minimax.problem import AbstractSaddleProblem as AbstractSaddleProblem
+    from tacit.minimax.problem import FunctionProblem as FunctionProblem
+    from tacit.minimax.quadratic import QuadraticGame as QuadraticGame
+    from tacit.minimax.quadratic import bilinear_game as bilinear_game
+    from tacit.minimax.quadratic import random_quadratic_game as random_quadratic_game
+    from tacit.minimax.quadratic import saddle_point as saddle_point
+    from tacit.minimax.random_features import RandomFeatures as RandomFeatures
+    from tacit.minimax.random_features import random_features as random_features
+    from tacit.minimax.result import SaddleResult as SaddleResult
     from tacit.prediction import Prediction as Prediction
     from tacit.recovery.adversary.worst_noise import WorstNoise as WorstNoise
     from tacit.recovery.adversary.worst_noise import worst_noise as worst_noise
@@ -127,9 +252,17 @@ if TYPE_CHECKING:
 
 # The one list of public names: where each is defined.
 _HOMES = {
+    "AbstractDataset": "tacit.minimax.gan.data.dataset",
+    "AbstractDescentAscent": "tacit.minimax.descent_ascent",
+    "AbstractFeatures": "tacit.minimax.gan.features.interface",
     "AbstractLinearMap": "tacit.recovery.maps.linear_map",
+    "AbstractMatchingProblem": "tacit.minimax.matching",
+    "AbstractSaddleProblem": "tacit.minimax.problem",
     "AbstractSubspace": "tacit.recovery.subspaces.subspace",
     "Activation": "tacit.lipschitz.layers",
+    "AlexGDA": "tacit.minimax.extrapolation",
+    "AlternatingGDA": "tacit.minimax.descent_ascent",
+    "ArrayDataset": "tacit.minimax.gan.data.dataset",
     "BlockDiagonalMap": "tacit.recovery.maps.blocks",
     "Bound": "tacit.bracket",
     "Bracket": "tacit.bracket",
@@ -137,38 +270,67 @@ _HOMES = {
     "Certificate": "tacit.lipschitz.certificate",
     "CertificateError": "tacit.errors",
     "Coherence": "tacit.recovery.deconvolution.coherence",
+    "ConeFit": "tacit.minimax.cone",
+    "ConsensusOptimisation": "tacit.minimax.consensus",
     "ConvolutionMap": "tacit.recovery.maps.convolution",
     "DeconvolutionResult": "tacit.recovery.deconvolution.result",
     "Entries": "tacit.recovery.readers.entries",
     "EntriesMap": "tacit.recovery.maps.entries",
+    "ExtraAdam": "tacit.minimax.optimisers.extra",
+    "ExtraSGD": "tacit.minimax.optimisers.extra",
+    "Extragradient": "tacit.minimax.extrapolation",
+    "Extrapolation": "tacit.minimax.optimisers.ahead",
     "FourierMap": "tacit.recovery.maps.structured",
     "FourierSubspace": "tacit.recovery.subspaces.fourier",
     "FunctionMap": "tacit.recovery.bridges.functions",
+    "FunctionProblem": "tacit.minimax.problem",
+    "Gan": "tacit.minimax.gan.networks",
+    "GanData": "tacit.minimax.gan.data.dataset",
+    "GanResult": "tacit.minimax.gan.result",
+    "GaussianMixture": "tacit.minimax.gan.data.gaussians",
     "ImportMismatchError": "tacit.errors",
     "InputError": "tacit.errors",
+    "JacobianSpectrum": "tacit.minimax.dynamics.spectrum",
     "KnownSubspaces": "tacit.recovery.deconvolution.readers.read",
     "LabelledProblem": "tacit.recovery.readers.read",
     "LipschitzProblem": "tacit.lipschitz.problem",
     "LipschitzResult": "tacit.lipschitz.solve",
     "MapSpec": "tacit.recovery.maps.linear_map",
+    "MatchingProblem": "tacit.minimax.matching",
     "MatrixSubspace": "tacit.recovery.subspaces.matrix",
+    "MeanMatchingGame": "tacit.minimax.mean_matching",
+    "ModuleFeatures": "tacit.minimax.gan.features.module",
     "Network": "tacit.lipschitz.network",
     "NuclearCertificate": "tacit.recovery.nuclear.certify",
     "NuclearProgram": "tacit.recovery.nuclear.program",
     "NuclearResult": "tacit.recovery.nuclear.result",
     "ObservedConvolution": "tacit.recovery.deconvolution.readers.read",
+    "OptimisticAdam": "tacit.minimax.optimisers.optimistic",
+    "OptimisticGradient": "tacit.minimax.extrapolation",
+    "OptimisticSGD": "tacit.minimax.optimisers.optimistic",
+    "Packing": "tacit.minimax.packing",
+    "PathRecorder": "tacit.minimax.dynamics.path",
     "Prediction": "tacit.prediction",
+    "Preparation": "tacit.minimax.gan.features.preparation",
+    "QuadraticGame": "tacit.minimax.quadratic",
+    "RandomFeatures": "tacit.minimax.random_features",
     "RankOneMap": "tacit.recovery.maps.rank_one",
+    "ReachableCone": "tacit.minimax.matching",
     "RecoveryProblem": "tacit.recovery.problem",
     "RecoveryResult": "tacit.recovery.result",
+    "SaddleCertificate": "tacit.minimax.certificate",
+    "SaddleResult": "tacit.minimax.result",
     "ScrambledSubspace": "tacit.recovery.subspaces.scrambled",
     "ShapeError": "tacit.errors",
+    "SimultaneousGDA": "tacit.minimax.descent_ascent",
     "StackedMap": "tacit.recovery.maps.combine",
     "Status": "tacit.errors",
     "StoredMap": "tacit.recovery.maps.stored",
     "SumMap": "tacit.recovery.maps.combine",
     "SupportSubspace": "tacit.recovery.subspaces.support",
     "TacitError": "tacit.errors",
+    "TensorBoardObserver": "tacit.minimax.gan.tensorboard",
+    "TrainingConfig": "tacit.minimax.gan.config",
     "TrajectoryRecorder": "tacit.recovery.trajectory.recorder",
     "TwoSidedMap": "tacit.recovery.maps.combine",
     "UnsupportedLayerError": "tacit.errors",
@@ -176,46 +338,106 @@ _HOMES = {
     "adjoint_test": "tacit.recovery.maps.linear_map",
     "as_deepinv": "tacit.recovery.bridges.deepinv",
     "as_scipy": "tacit.recovery.bridges.scipy",
+    "best_steps": "tacit.minimax.dynamics.steps",
+    "bilinear_game": "tacit.minimax.quadratic",
+    "build_gan": "tacit.minimax.gan.networks",
     "centred_support": "tacit.recovery.subspaces.support",
     "certify_nuclear": "tacit.recovery.nuclear.certify",
+    "certify_saddle": "tacit.minimax.certify",
     "chain": "tacit.lipschitz.network",
+    "check_stability": "tacit.minimax.dynamics.limits",
     "coherences": "tacit.recovery.deconvolution.coherence",
     "completion_problem": "tacit.recovery.completion.problem",
+    "consensus_gradients": "tacit.minimax.optimisers.consensus",
+    "convergence_guarantee": "tacit.minimax.dynamics.guarantee",
     "convolution_problem": "tacit.recovery.deconvolution.problem",
     "deconvolve": "tacit.recovery.deconvolution.deconvolve",
+    "deep_relu_generator": "tacit.minimax.generators",
     "demixing_problem": "tacit.recovery.deconvolution.problem",
+    "digits_features": "tacit.minimax.gan.features.digits",
+    "discriminator_loss": "tacit.minimax.gan.losses",
+    "draw_parameters": "tacit.minimax.generators",
+    "draw_samples": "tacit.minimax.gan.data.gaussians",
+    "draw_start": "tacit.minimax.mean_matching",
+    "existence_probability": "tacit.minimax.predict",
+    "extract_features": "tacit.minimax.gan.features.interface",
+    "extrapolated_frechet": "tacit.minimax.gan.scores.frechet",
+    "feature_statistics": "tacit.minimax.gan.scores.statistics",
+    "find_saddle": "tacit.minimax.find",
+    "fit_cone": "tacit.minimax.cone",
     "fourier_map": "tacit.recovery.maps.structured",
+    "frechet_distance": "tacit.minimax.gan.scores.frechet",
+    "frechet_floor": "tacit.minimax.gan.scores.frechet",
+    "frechet_from_statistics": "tacit.minimax.gan.scores.frechet",
     "from_deepinv": "tacit.recovery.bridges.deepinv",
     "from_module": "tacit.lipschitz.readers.from_torch",
     "from_pylops": "tacit.recovery.bridges.scipy",
     "from_scipy": "tacit.recovery.bridges.scipy",
+    "gaussian_data": "tacit.minimax.gan.data.read",
     "gaussian_map": "tacit.recovery.maps.stored",
     "gaussian_subspace": "tacit.recovery.subspaces.matrix",
+    "generator_loss": "tacit.minimax.gan.losses",
+    "generator_problem": "tacit.minimax.generators",
+    "grid_mixture": "tacit.minimax.gan.data.gaussians",
     "hold_out": "tacit.recovery.problem",
+    "inception_features": "tacit.minimax.gan.features.inception",
+    "iteration_matrix": "tacit.minimax.dynamics.rates",
+    "jacobian_spectrum": "tacit.minimax.dynamics.spectrum",
+    "kernel_distance": "tacit.minimax.gan.scores.kernel",
+    "kernel_law": "tacit.minimax.dynamics.kernel_law",
     "largest_wavelets": "tacit.recovery.subspaces.wavelet",
+    "linear_history": "tacit.minimax.dynamics.history",
+    "linear_rate": "tacit.minimax.dynamics.rates",
+    "linearised_game": "tacit.minimax.dynamics.rates",
     "lipschitz_bracket": "tacit.lipschitz.solve",
     "load_certificate": "tacit.lipschitz.certificate",
+    "load_generator": "tacit.minimax.gan.load",
+    "load_statistics": "tacit.minimax.gan.scores.statistics",
+    "local_rate": "tacit.minimax.dynamics.rates",
+    "log_density": "tacit.minimax.gan.data.gaussians",
     "lowest_modes": "tacit.recovery.subspaces.fourier",
     "make_generator": "tacit.rng",
+    "measured_rate": "tacit.minimax.dynamics.measured",
     "minimise_nuclear_norm": "tacit.recovery.nuclear.minimise",
+    "mode_coverage": "tacit.minimax.gan.data.coverage",
+    "mode_rates": "tacit.minimax.dynamics.rates",
+    "module_generator": "tacit.minimax.generators",
     "noise_regime": "tacit.recovery.deconvolution.theory.predict",
+    "optimal_scores": "tacit.minimax.gan.data.gaussians",
     "planted_completion": "tacit.recovery.planted",
     "planted_deconvolution": "tacit.recovery.deconvolution.planted",
     "planted_problem": "tacit.recovery.planted",
+    "predict_convergence": "tacit.minimax.dynamics.forecast",
+    "predict_game": "tacit.minimax.predict",
     "principal_angles": "tacit.recovery.trajectory.split",
+    "random_features": "tacit.minimax.random_features",
+    "random_game": "tacit.minimax.mean_matching",
     "random_network": "tacit.lipschitz.ensemble",
+    "random_quadratic_game": "tacit.minimax.quadratic",
     "rank_one_map": "tacit.recovery.maps.rank_one",
     "read_convolution": "tacit.recovery.deconvolution.readers.read",
+    "read_data": "tacit.minimax.gan.data.read",
     "read_entries": "tacit.recovery.readers.read",
+    "read_features": "tacit.minimax.gan.features.read",
     "read_network": "tacit.lipschitz.readers.read",
     "read_pairs": "tacit.recovery.readers.read",
     "read_problem": "tacit.recovery.readers.read",
     "recover": "tacit.recovery.recover",
     "recovery_thresholds": "tacit.recovery.deconvolution.theory.predict",
+    "ring_mixture": "tacit.minimax.gan.data.gaussians",
+    "saddle_point": "tacit.minimax.quadratic",
     "save_certificate": "tacit.lipschitz.certificate",
+    "save_statistics": "tacit.minimax.gan.scores.statistics",
+    "score_features": "tacit.minimax.gan.scores.score",
     "scrambled_subspace": "tacit.recovery.subspaces.scrambled",
+    "sliced_wasserstein": "tacit.minimax.gan.scores.sliced_wasserstein",
+    "stability_limit": "tacit.minimax.dynamics.limits",
+    "statistics_from_covariance": "tacit.minimax.gan.scores.statistics",
+    "subset_kernel_distance": "tacit.minimax.gan.scores.kernel",
+    "train_gan": "tacit.minimax.gan.train",
     "verify": "tacit.lipschitz.certificate",
     "wavelet_subspace": "tacit.recovery.subspaces.wavelet",
+    "width_for_existence": "tacit.minimax.predict",
     "worst_noise": "tacit.recovery.adversary.worst_noise",
 }
 

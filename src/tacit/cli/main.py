@@ -19,13 +19,15 @@ app = App(
     name="tacit",
     help=(
         "How far can a neural network's output move? Which low-rank matrix is behind "
-        "these numbers? Answers that say how far to trust them."
+        "these numbers? Will a GAN of this width converge? Answers that say how far to "
+        "trust them."
     ),
     help_epilogue=(
         "Example: `tacit lipschitz model.onnx --out result` bounds a network and "
         "writes figure, JSON and certificate; "
         "`tacit verify result/certificate.npz model.onnx` checks the certificate; "
-        "`tacit recover entries.csv --out result` completes a matrix."
+        "`tacit recover entries.csv --out result` completes a matrix; "
+        "`tacit gan digits --width 16 --out result` trains a GAN."
     ),
     version=lambda: version("tacit"),
     result_action="return_value",
@@ -77,6 +79,23 @@ app.command(
     ),
 )
 app.command(
+    "tacit.cli.gan:gan",
+    name="gan",
+    help=(
+        "Train a GAN of a given width and watch it, or play the paper's game.\n\n"
+        "Prints the width, the parameters, the scores and whether they came to rest; "
+        "for mean-matching, what was certified and the predicted and measured rates. "
+        "Nothing is written unless --json or --out is given; a run in an --out folder "
+        "can be continued with --resume. Exit codes: 0 answered, 1 training broke down "
+        "(a loss or a weight overflowed), 2 bad input, 130 stopped by Ctrl-C (the "
+        "result so far is printed and written)."
+    ),
+    help_epilogue=(
+        "Example: `tacit gan digits --width 16 --steps 5000 --out result`; "
+        "`tacit gan mean-matching --width 80`"
+    ),
+)
+app.command(
     "tacit.cli.verify:verify",
     name="verify",
     help=(
@@ -92,8 +111,8 @@ app.command(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 answered; 2 bad input; 3 a certificate was refused; 130 Ctrl-C or the
-    reader of the output went away; 70 a bug in tacit.
+    Exit codes: 0 answered; 1 training broke down; 2 bad input; 3 a certificate was
+    refused; 130 Ctrl-C or the reader of the output went away; 70 a bug in tacit.
     """
     # Read when torch is imported: its threads would else spin while they wait, which on
     # a machine shared with others costs many times the work itself.

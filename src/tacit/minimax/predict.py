@@ -20,6 +20,7 @@ from tacit.minimax.published import published_width
 from tacit.prediction import Prediction
 
 _PAGE = "docs/descent_ascent.md"
+_SLACK = 1e-13  # relative, for rounding of a binomial sum
 
 
 def existence_probability(num_features: int, width: int) -> float:
@@ -134,11 +135,13 @@ def width_for_existence(num_features: int, probability: float) -> int:
         raise ShapeError(f"num_features must be at least 1; got {num_features}")
 
     def is_enough(width: int) -> bool:
-        # The side that is small has all digits.
+        # The side that is small has all digits; 1/2 is met exactly at k = 2 m - 1.
         if probability <= 0.5:
-            return bool(bdtrc(float(num_features - 1), width, 0.5) >= probability)
+            return bool(
+                bdtrc(float(num_features - 1), width, 0.5) >= probability * (1 - _SLACK)
+            )
         missing = bdtr(float(num_features - 1), width, 0.5)
-        return bool(missing <= 1.0 - probability)
+        return bool(missing <= (1.0 - probability) * (1 + _SLACK))
 
     low, high = num_features - 1, num_features
     while not is_enough(high):

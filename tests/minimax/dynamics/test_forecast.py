@@ -168,8 +168,12 @@ def test_large_problems_are_judged_without_their_jacobian(
     generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = torch.linalg.qr(torch.randn(4, 4, generator=generator).double())[0]
+
+    def rotated(x: Tensor) -> Tensor:
+        return matrix @ x
+
     problem = MatchingProblem(
-        generator_function=lambda x: matrix @ x,
+        generator_function=rotated,
         min_shape=(4,),
         target=torch.ones(4).double(),
     )

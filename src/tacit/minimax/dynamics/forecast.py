@@ -144,11 +144,7 @@ def predict_convergence(
     used = best_steps(plain, spectrum).solver if solver is None else solver
     rate = float(linear_rate(used, spectrum))
     residual = problem.linearise(start[0]).residual
-    change = math.inf
-    if not is_dense(problem, start[0]):
-        change = math.nan
-    elif spectrum.smallest > _RANK * spectrum.largest:
-        change = _change_ahead(problem, start[0], residual) / spectrum.smallest
+    change = _change_ahead(problem, start[0], residual, spectrum)
     trouble = _trouble(used, spectrum, change)
     verdict: Verdict = "expected" if trouble is None else "not expected"
     reasons = [why_exists, trouble or _outlook(rate, change)]
@@ -226,12 +222,20 @@ def _trouble(
 
 
 def _change_ahead(
-    problem: AbstractMatchingProblem, min_player: Tensor, residual: Tensor
+    problem: AbstractMatchingProblem,
+    min_player: Tensor,
+    residual: Tensor,
+    spectrum: JacobianSpectrum,
 ) -> float:
-    """Return how far J(theta - J^+ r) moves away from J(theta), in spectral norm."""
+    """Return how far J moves on the way to theta - J^+ r, over its smallest value."""
+    if not is_dense(problem, min_player):
+        return math.nan
+    if spectrum.smallest <= _RANK * spectrum.largest:
+        return math.inf
     solved = torch.linalg.solve(jacobian_gram(problem, min_player), residual.double())
     step = problem.linearise(min_player).pull_back(solved.to(residual.dtype))
-    return jacobian_distance(problem, min_player - step, min_player)
+    moved = jacobian_distance(problem, min_player - step, min_player)
+    return moved / spectrum.smallest
 
 
 def _outlook(rate: float, change: float) -> str:

@@ -14,7 +14,7 @@ spectral norm.
    :math:`\theta_{t+1}`. If that lies in the ball, :math:`\|G_t - J_0 J_0^T\| \le
    \varepsilon (\beta + \varepsilon) + \beta \varepsilon =: \delta`.
 2. Take q above the spectral radius of T_0 and, for each singular value, the P_i > 0
-   that solves :math:`T_i^T P_i T_i = q^2 (P_i - Q)` with some Q > 0. In the norm
+   that solves :math:`T_i^T P_i T_i = q^2 (P_i - Q_i)` with some Q_i > 0. In the norm
    :math:`\|z\|_P^2 = \sum_i z_i^T P_i z_i` over the left singular vectors,
    :math:`\|T_0 z\|_P \le q \|z\|_P`. Put :math:`c_1^2 = \max_i (P_i)_{rr}`, so that
    :math:`\|(0, v)\|_P \le c_1 \|v\|`, and :math:`c_2^2 = \max_i h^T P_i^{-1} h` with
@@ -56,7 +56,8 @@ from tacit.minimax.dynamics.limits import effective_max_step
 from tacit.minimax.dynamics.spectrum import JacobianSpectrum
 
 _SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7)  # of 1 - rho given to q
-_WEIGHTS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)  # of r in Q, relative to d
+# Of r in Q, relative to d.
+_WEIGHTS = (1e-3, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1e4)
 _NUM_RADII = 241  # between 1e-8 and 1e4 times the natural radius
 
 
@@ -306,7 +307,10 @@ def _with_norm(
 
 
 def _contracted_norm(matrices: Tensor, q: float, weight: float) -> Tensor:
-    """Return the P with T^T P T = q^2 (P - Q), Q = diag(1, weight), per matrix."""
+    """Return P with T^T P T = q^2 (P - Q) per matrix, Q along diag(1, weight).
+
+    Each is scaled to P_rr = 1: any factors will do, and these make c_1 c_2 smallest.
+    """
     scaled = (matrices / q).mT
     # vec(S P S^T) = (S kron S) vec(P), rows first.
     kron = torch.einsum("nij,nkl->nikjl", scaled, scaled).reshape(-1, 4, 4)
@@ -314,4 +318,5 @@ def _contracted_norm(matrices: Tensor, q: float, weight: float) -> Tensor:
     eye = torch.eye(4, dtype=matrices.dtype)
     right = Q.expand(len(matrices), 4).unsqueeze(-1)
     found = torch.linalg.solve(eye - kron, right).reshape(-1, 2, 2)
-    return (found + found.mT) / 2
+    found = (found + found.mT) / 2
+    return found / found[:, 1:, 1:]

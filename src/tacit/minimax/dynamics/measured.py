@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-_MIN_POINTS = 12  # of the part that is used
+_MIN_POINTS = 8  # of the part that is used
 _ROUNDING = 1e-12  # relative to the largest length: below, rounding may stop a run
 
 
@@ -37,7 +37,7 @@ def measured_rate(
     Returns
     -------
     float or None
-        None if fewer than 12 steps are left, or none of them is positive and finite.
+        None if fewer than 8 steps are left, or none of them is positive and finite.
 
     Examples
     --------
