@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 
 from saddle_cases import draw
-from tacit.errors import InputError
+from tacit.errors import InputError, Status
 from tacit.iterate import iterate
 from tacit.minimax.consensus import ConsensusOptimisation
 from tacit.minimax.descent_ascent import SimultaneousGDA
 from tacit.minimax.mean_matching import draw_start, random_game
 from tacit.minimax.problem import FunctionProblem
+from tacit.minimax.quadratic import bilinear_game
 
 
 def _value(x: Tensor, y: Tensor) -> Tensor:
@@ -43,3 +44,20 @@ def test_without_consensus_it_is_simultaneous(generator: torch.Generator) -> Non
 def test_a_negative_weight_is_refused() -> None:
     with pytest.raises(InputError, match="consensus must be at least 0; got -1"):
         ConsensusOptimisation(min_step=0.1, max_step=0.1, consensus=-1.0)
+
+
+@pytest.mark.parametrize(("factor", "is_stable"), [(0.98, True), (1.02, False)])
+@pytest.mark.parametrize("gamma", [1.0, 2.0])
+def test_on_a_bilinear_game_runs_diverge_from_the_stated_limit_on(
+    gamma: float, factor: float, is_stable: bool
+) -> None:
+    s = 1.3
+    game = bilinear_game(torch.tensor([[s]], dtype=torch.float64))
+    eta = factor * 2 * gamma / (gamma**2 * s**2 + 1)
+    solver = ConsensusOptimisation(min_step=eta, max_step=eta, consensus=gamma)
+    start = (torch.ones(1).double(), torch.zeros(1).double())
+    run = iterate(game, solver, start, max_steps=1500)
+    if is_stable:
+        assert run.state.value < 1e-12
+    else:
+        assert run.status is Status.DIVERGED

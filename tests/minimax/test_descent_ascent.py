@@ -276,3 +276,11 @@ def test_a_start_of_another_shape_is_refused(generator: torch.Generator) -> None
         SimultaneousGDA(min_step=1, max_step=1).init(
             game, (torch.zeros(7, 5).double(), torch.zeros(3).double())
         )
+
+
+def test_a_start_that_is_not_finite_is_refused(generator: torch.Generator) -> None:
+    game = random_game(7, 3, 4, 6, generator=generator)
+    x, y = draw_start(game, generator=generator)
+    y[1] = math.nan
+    with pytest.raises(InputError, match="start must be finite"):
+        SimultaneousGDA(min_step=1, max_step=1).init(game, (x, y))

@@ -1,5 +1,7 @@
 """Methods that look ahead, against their definitions written out."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -138,3 +140,55 @@ def test_eigenvalues_follow_from_those_of_the_scaled_operator(
 def test_a_negative_extrapolation_is_refused() -> None:
     with pytest.raises(InputError, match="extrapolations must be at least 0"):
         AlexGDA(min_step=0.1, max_step=0.1, min_extrapolation=-1.0)
+
+
+@pytest.mark.parametrize("numbers", [(0.0, 1.3, 1.0), (0.5, 0.7, 0.2), (0.0, 2.0, 0.0)])
+@pytest.mark.parametrize(("gamma", "delta"), [(2.0, 2.0), (1.0, 1.5), (0.5, 3.0)])
+def test_eigenvalues_of_alex_are_roots_of_its_polynomial(
+    numbers: tuple[float, float, float], gamma: float, delta: float
+) -> None:
+    a, s, c = (torch.tensor(number, dtype=torch.float64) for number in numbers)
+    solver = AlexGDA(
+        min_step=0.3, max_step=0.4, min_extrapolation=gamma, max_extrapolation=delta
+    )
+    z = torch.linalg.eigvals(solver.transition(a, s, c))
+    w = z - 1
+    product = z * (w + 0.3 * a) * (w + 0.4 * c)
+    turned = 0.12 * s * s * (1 + gamma * w) * (1 + delta * w)
+    assert torch.allclose(product, -turned, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("limit", "kind"),
+    [
+        (1.0, Extragradient(min_step=1.0, max_step=1.0)),
+        (1.0 / 3.0, OptimisticGradient(min_step=1.0, max_step=1.0)),
+        (4.0 / 9.0, AlexGDA(min_step=1.0, max_step=1.0)),
+        (
+            2.0,
+            AlexGDA(
+                min_step=1.0,
+                max_step=1.0,
+                min_extrapolation=1.0,
+                max_extrapolation=1.5,
+            ),
+        ),
+    ],
+    ids=["extragradient", "optimistic", "alex", "alex of one player"],
+)
+@pytest.mark.parametrize(("factor", "is_stable"), [(0.98, True), (1.02, False)])
+def test_on_a_bilinear_game_runs_diverge_from_the_stated_limits_on(
+    limit: float,
+    kind: Extragradient | OptimisticGradient | AlexGDA,
+    factor: float,
+    is_stable: bool,
+) -> None:
+    s, mu = 1.3, 0.7
+    game = bilinear_game(torch.tensor([[s]], dtype=torch.float64))
+    solver = replace(kind, min_step=factor * limit / (mu * s * s), max_step=mu)
+    start = (torch.ones(1).double(), torch.zeros(1).double())
+    run = iterate(game, solver, start, max_steps=3000)
+    if is_stable:
+        assert run.state.value < 1e-12
+    else:
+        assert run.status is Status.DIVERGED

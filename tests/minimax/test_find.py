@@ -77,9 +77,11 @@ def test_a_given_solver_runs_exactly_as_given(
 
 def test_unstable_steps_are_refused_with_the_limit(generator: torch.Generator) -> None:
     game, W = _game(60, generator)
-    jacobian = torch.func.jacrev(
-        lambda W: game.output_weights @ torch.relu(W @ game.latents.mT).mean(-1)
-    )(W)
+
+    def output(weights: Tensor) -> Tensor:
+        return game.output_weights @ torch.relu(weights @ game.latents.mT).mean(-1)
+
+    jacobian: Tensor = torch.func.jacrev(output)(W)
     limit = 1.0 / float(torch.linalg.matrix_norm(jacobian.reshape(10, -1), 2)) ** 2
     solver = SimultaneousGDA(min_step=1.01 * limit, max_step=1.0)
     with pytest.raises(InputError, match=f"min_step must be below {limit:.6g}"):

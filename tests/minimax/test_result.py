@@ -1,5 +1,7 @@
 """What a result shows."""
 
+import numpy as np
+import pytest
 import torch
 
 from tacit.minimax.find import find_saddle
@@ -14,9 +16,9 @@ def test_the_figure_has_the_run_and_the_predicted_rate(
     result = find_saddle(game, draw_start(game, generator=generator))
     (axes,) = result.plot().axes
     measured, predicted = axes.lines
-    assert list(measured.get_ydata()) == list(result.history)
-    heights = predicted.get_ydata()
-    assert abs(heights[1] / heights[0] - result.predicted_rate) < 1e-12
+    assert np.asarray(measured.get_ydata()).tolist() == list(result.history)
+    heights = np.asarray(predicted.get_ydata(), dtype=np.float64)
+    assert heights[1] / heights[0] == pytest.approx(result.predicted_rate)
     assert axes.get_title() == "zero-value saddle"
 
 

@@ -7,11 +7,9 @@ import torch
 
 from tacit.errors import Status
 from tacit.minimax.gan.data.dataset import GanData
+from tacit.minimax.gan.features.inception import INCEPTION_DIGEST
 from tacit.minimax.gan.features.interface import AbstractFeatures
 from tacit.minimax.gan.result import GanResult
-
-INCEPTION_DIGEST = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""SHA-256 of ``pt_inception-2015-12-05-6726825d.pth``, the weights of pytorch-fid."""
 
 _KINDS = {
     "frechet": "Frechet distance",

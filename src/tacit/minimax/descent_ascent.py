@@ -10,6 +10,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from tacit.errors import InputError, Status
 from tacit.iterate import AbstractSolver
@@ -81,6 +82,8 @@ class AbstractDescentAscent(AbstractSolver[AbstractSaddleProblem, SaddleState]):
     def init(self, problem: AbstractSaddleProblem, start: Any) -> SaddleState:
         min_player, max_player = start
         check_players(problem.spec, min_player, max_player)
+        if not bool(min_player.isfinite().all() and max_player.isfinite().all()):
+            raise InputError("start must be finite; look for NaN where it was made")
         return SaddleState(min_player=min_player, max_player=max_player, value=math.inf)
 
     def status(
@@ -110,8 +113,9 @@ def check_steps(solver: AbstractDescentAscent) -> None:
 
 def squared_length(for_min: Tensor, for_max: Tensor) -> float:
     """Return the sum of the squares of both gradients."""
-    one, two = for_min.reshape(-1), for_max.reshape(-1)
-    return float(torch.dot(one, one) + torch.dot(two, two))
+    down, up = float(vector_norm(for_min)), float(vector_norm(for_max))
+    # Products: a power of a float raises where it overflows.
+    return down * down + up * up
 
 
 def first_of(state: SaddleState, value: float) -> float:

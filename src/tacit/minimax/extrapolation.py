@@ -39,7 +39,8 @@ class Extragradient(AbstractDescentAscent):
 
     Two gradients of each player a step. With M the Jacobian of F and :math:`\sigma` the
     eigenvalues of S M, those of a step are :math:`1 - \sigma + \sigma^2`; on a
-    matching problem :math:`\sigma^2 - \mu \sigma + \mu \eta s^2 = 0`.
+    matching problem :math:`\sigma^2 - \mu \sigma + \mu \eta s^2 = 0`. On bilinear games
+    it is stable exactly for :math:`\mu \eta s^2 < 1`.
 
     Parameters
     ----------
@@ -109,7 +110,8 @@ class OptimisticGradient(AbstractDescentAscent):
     One gradient of each player a step; the first step is plain. With :math:`\sigma` the
     eigenvalues of S M, those of a step solve :math:`\zeta^2 - (1 - 2 \sigma) \zeta -
     \sigma = 0`. On a matching problem the discriminator alone (s = 0, :math:`\sigma =
-    \mu`) already needs :math:`\mu < 2/3`.
+    \mu`) already needs :math:`\mu < 2/3`. On bilinear games it is stable exactly for
+    :math:`\mu \eta s^2 < 1/3`.
 
     Parameters
     ----------
@@ -151,9 +153,12 @@ class OptimisticGradient(AbstractDescentAscent):
         for_min, for_max = problem.gradients(x, y)
         value = squared_length(for_min, for_max)
         last_min, last_max = state.memory or (for_min, for_max)
+        x = torch.add(x, for_min, alpha=-2.0 * self.min_step)
+        y = torch.add(y, for_max, alpha=2.0 * self.max_step)
         return SaddleState(
-            min_player=x - self.min_step * (2.0 * for_min - last_min),
-            max_player=y + self.max_step * (2.0 * for_max - last_max),
+            # Both are new tensors: the second summand goes in place.
+            min_player=x.add_(last_min, alpha=self.min_step),
+            max_player=y.add_(last_max, alpha=-self.max_step),
             value=value,
             memory=(for_min, for_max),
             first_value=first_of(state, value),
@@ -187,8 +192,15 @@ class AlexGDA(AbstractDescentAscent):
               \tilde y^+ = y^+ + (\delta - 1) (y^+ - y)
 
     with :math:`\tilde y = y` at the start. One gradient of each player a step, the
-    minimising player first. :math:`\gamma = \delta = 1` are alternating steps in that
-    order, :math:`\gamma = 0, \delta = 1` simultaneous ones.
+    minimising player first, as in the source. :math:`\gamma = \delta = 1` are
+    alternating steps in that order (:class:`AlternatingGDA` has the other one),
+    :math:`\gamma = 0, \delta = 1` simultaneous ones.
+
+    On the scalar game with numbers a, s, c the eigenvalues of a step are the roots of
+    :math:`z (z - 1 + \eta a)(z - 1 + \mu c) + \mu \eta s^2 (1 + \gamma (z - 1))(1 +
+    \delta (z - 1))`. On bilinear games it is stable exactly for :math:`\mu \eta s^2 <
+    4 / (2 \delta - 1)` if :math:`\gamma = 1 < \delta`, and below 4/9 if both are 2.
+    (Ours.)
 
     Parameters
     ----------
@@ -208,7 +220,8 @@ class AlexGDA(AbstractDescentAscent):
     References
     ----------
     Lee, Cho and Yun, Fundamental benefit of alternating updates in minimax
-    optimization, ICML 2024, algorithm 2 (recalled).
+    optimization, ICML 2024. The update agrees with the authors' published training
+    loop, where the discriminator is the first player.
 
     Examples
     --------

@@ -15,6 +15,7 @@ Every local Nash point is local minimax.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple, final
 
 import torch
@@ -318,6 +319,20 @@ def _around(value: float, error: float) -> _Extreme:
     return _Extreme(value, value - error, value + error, 0.0)
 
 
+def _largest(
+    apply: Apply, size: int, *, generator: torch.Generator, device: torch.device
+) -> EigenvalueBound:
+    return lanczos_max_eigenvalue(
+        apply,
+        size,
+        max_steps=_MAX_LANCZOS_STEPS,
+        failure_probability=_FAILURE_PROBABILITY,
+        generator=generator,
+        rtol=_LANCZOS_RTOL,
+        device=device,
+    )
+
+
 def _iterative(
     problem: AbstractSaddleProblem,
     min_player: Tensor,
@@ -338,17 +353,7 @@ def _iterative(
     def on_max(vector: Tensor) -> Tensor:
         return product(torch.cat((vector.new_zeros(split), vector)))
 
-    def largest(apply: Apply, size: int) -> EigenvalueBound:
-        return lanczos_max_eigenvalue(
-            apply,
-            size,
-            max_steps=_MAX_LANCZOS_STEPS,
-            failure_probability=_FAILURE_PROBABILITY,
-            generator=generator,
-            rtol=_LANCZOS_RTOL,
-            device=point.device,
-        )
-
+    largest = partial(_largest, generator=generator, device=point.device)
     square = largest(lambda v: product(product(v)), total)
     norm = math.sqrt(square.upper)
     if norm == 0.0:

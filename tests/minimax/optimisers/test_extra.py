@@ -308,6 +308,27 @@ def test_both_calls_are_needed_in_turn(make: Make, generator: torch.Generator) -
     optimiser.step()
 
 
+@pytest.mark.parametrize("kind", [ExtraAdam, ExtraSGD])
+def test_a_group_that_joins_between_both_calls_is_refused(
+    kind: type[ExtraAdam] | type[ExtraSGD], generator: torch.Generator
+) -> None:
+    """And nothing has moved: the round can be ended without it."""
+    (first, second), _ = draw_players(generator)
+    start = first.detach().clone()
+    optimiser = kind([first], lr=0.1)
+    first.grad, second.grad = torch.ones_like(first), torch.ones_like(second)
+    optimiser.extrapolate()
+    ahead = first.detach().clone()
+    optimiser.add_param_group({"params": [second]})
+    for move in (optimiser.step, optimiser.extrapolate):
+        with pytest.raises(InputError, match=r"must (follow|be followed by)"):
+            move()
+        assert torch.equal(first, ahead)
+    del optimiser.param_groups[1]
+    optimiser.step()
+    assert torch.allclose(first, start - 0.1)
+
+
 def test_settings_out_of_range_are_refused() -> None:
     x = torch.ones(2, requires_grad=True)
     with pytest.raises(InputError, match="lr must be finite and not negative; got -1"):

@@ -14,6 +14,7 @@ from tacit.minimax.optimisers.rules import (
     add_all,
     check_groups,
     copy_all,
+    gradients,
     interpolate_all,
     sgd_step,
     subtract_all,
@@ -81,6 +82,83 @@ def test_sgd_is_torchs(momentum: float, generator: torch.Generator) -> None:
     assert all(torch.equal(a, b) for a, b in zip(own, others, strict=True))
 
 
+@pytest.mark.parametrize("maximize", [False, True])
+def test_a_first_gradient_may_come_late(
+    maximize: bool, generator: torch.Generator
+) -> None:
+    own, others = _pair(generator)
+    optimiser = OptimisticSGD(own, lr=0.01, momentum=0.9, maximize=maximize)
+    torchs = torch.optim.SGD(
+        others, lr=0.01, momentum=0.9, maximize=maximize, foreach=False
+    )
+    for count in (1, 2, 2):
+        for mine, other in zip(own[:count], others[:count], strict=True):
+            mine.grad, other.grad = mine.detach().sin(), other.detach().sin()
+        with torch.no_grad():
+            sgd_step(optimiser, optimiser.param_groups[0])
+        torchs.step()
+    assert all(torch.allclose(a, b) for a, b in zip(own, others, strict=True))
+
+
+def _slope(layout: str) -> Tensor:
+    """A gradient of shape (4, 3) whose numbers lie otherwise than in rows."""
+    if layout == "transposed":
+        return torch.arange(12.0).reshape(3, 4).mT
+    if layout == "expanded":
+        return torch.tensor([[1.0], [-2.0], [3.0], [4.0]]).expand(4, 3)
+    return torch.arange(24.0).reshape(4, 6)[:, ::2]
+
+
+@pytest.mark.parametrize("layout", ["transposed", "expanded", "strided"])
+@pytest.mark.parametrize("step", [adam_step, sgd_step])
+def test_a_gradient_may_lie_otherwise_in_memory(step: Any, layout: str) -> None:
+    slope = _slope(layout)
+    assert not slope.is_contiguous()
+    found: list[Tensor] = []
+    for gradient in (slope, slope.contiguous()):
+        x = torch.ones(4, 3, requires_grad=True)
+        optimiser: Any = (
+            ExtraAdam([x], lr=0.1)
+            if step is adam_step
+            else OptimisticSGD([x], lr=0.1, momentum=0.5)
+        )
+        x.grad = gradient
+        with torch.no_grad():
+            step(optimiser, optimiser.param_groups[0])
+            x.grad = gradient * (1 - gradient)
+            step(optimiser, optimiser.param_groups[0])
+        found.append(x.detach())
+    assert torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("step", [adam_step, sgd_step])
+def test_a_parameter_may_be_part_of_a_larger_tensor(step: Any) -> None:
+    """Its neighbours in memory stay as they are."""
+    whole = torch.zeros(4, 6)
+    part = whole[:, ::2].requires_grad_()
+    alone = torch.zeros(4, 3, requires_grad=True)
+    slope = _slope("strided")
+    for x in (part, alone):
+        optimiser: Any = (
+            ExtraAdam([x], lr=0.1)
+            if step is adam_step
+            else OptimisticSGD([x], lr=0.1, momentum=0.5)
+        )
+        for factor in (1.0, -0.25):
+            x.grad = factor * slope
+            with torch.no_grad():
+                step(optimiser, optimiser.param_groups[0])
+    assert torch.allclose(part, alone)
+    assert not whole.detach()[:, 1::2].any()
+
+
+def test_sparse_gradients_are_refused() -> None:
+    x = torch.ones(3, requires_grad=True)
+    x.grad = torch.tensor([0.0, 1.0, 0.0]).to_sparse()
+    with pytest.raises(InputError, match="gradients must be dense"):
+        gradients([x])
+
+
 def test_lists_of_tensors_are_worked_on_in_place() -> None:
     targets, sources = [torch.ones(2), torch.zeros(1)], [torch.full((2,), 3.0)] * 1
     sources.append(torch.full((1,), 4.0))
@@ -112,6 +190,7 @@ def test_only_parameters_with_a_gradient_move() -> None:
         ({"lr": -1.0}, "lr must be finite and not negative; got -1"),
         ({"lr": float("nan")}, "lr must be finite and not negative; got nan"),
         ({"betas": (-0.1, 0.9)}, r"betas must be two numbers in \[0, 1\)"),
+        ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\)"),
         ({"eps": -1e-8}, "eps must be finite and not negative"),
         ({"momentum": -1.0}, "momentum must be between -1 and 1"),
         (

@@ -75,12 +75,6 @@ def test_numbers_that_are_not_finite_stay_so() -> None:
     assert np.isnan(residual[2])
 
 
-def _fill_in_a_child(start: int) -> list[int]:
-    done: list[int] = []
-    run_in_threads(lambda part, _start, _stop: done.append(start + part), [0, 1, 2])
-    return sorted(done)
-
-
 def test_small_passes_get_one_thread() -> None:
     assert num_threads(0) == 1
     assert num_threads(2**40) == torch.get_num_threads()

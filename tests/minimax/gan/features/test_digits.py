@@ -51,9 +51,7 @@ def test_real_images_score_well_and_noise_does_not(generator: torch.Generator) -
     features = extract_features(digits_features(), pixels)
     order = torch.randperm(len(pixels), generator=generator)
     halves = [features[part] for part in order.tensor_split(2)]
-    noise = torch.randint(
-        256, pixels.shape, dtype=torch.uint8, generator=generator
-    )
+    noise = torch.randint(256, pixels.shape, dtype=torch.uint8, generator=generator)
     of_noise = extract_features(digits_features(), noise)
     black = extract_features(digits_features(), torch.zeros_like(pixels))
     between_halves = frechet_distance(halves[0], halves[1])

@@ -121,8 +121,7 @@ def test_pooling_leaves_the_frame_out(pooling: str, generator: torch.Generator) 
 
 @pytest.mark.parametrize(
     "name",
-    ["Mixed_5b", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6e", "Mixed_7a"]
-    + ["Mixed_7b", "Mixed_7c"],
+    [f"Mixed_{block}" for block in ("5b", "5d", "6a", "6b", "6e", "7a", "7b", "7c")],
 )
 def test_a_block_computes_what_its_formula_says(
     name: str, generator: torch.Generator

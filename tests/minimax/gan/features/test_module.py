@@ -48,7 +48,7 @@ def test_the_module_itself_does_not_matter_any_more(generator: torch.Generator) 
     features = _features(module)
     before = features.extract(images)
     with torch.no_grad():
-        module.factor += 1.0
+        module.factor.add_(1.0)
     assert torch.equal(features.extract(images), before)
     assert module.training
     assert module.factor.requires_grad
@@ -86,7 +86,9 @@ def test_features_that_are_not_numbers_are_refused(generator: torch.Generator) -
 @pytest.mark.global_rng
 def test_images_that_do_not_fit_are_refused(generator: torch.Generator) -> None:
     dense = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
-    with pytest.raises(InputError, match=r"means cannot take images of shape \(3, 5, 6"):
+    with pytest.raises(
+        InputError, match=r"means cannot take images of shape \(3, 5, 6"
+    ):
         _features(dense).extract(_images(generator))
 
 

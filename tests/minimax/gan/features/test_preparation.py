@@ -51,7 +51,10 @@ def test_all_pixels_survive_as_bytes() -> None:
 )
 @pytest.mark.parametrize("size", [(5, 7), (40, 33)])
 def test_resizes_as_pillow_does(
-    name: str, method: Image.Resampling, size: tuple[int, int], generator: torch.Generator
+    name: str,
+    method: Image.Resampling,
+    size: tuple[int, int],
+    generator: torch.Generator,
 ) -> None:
     images = _images((1, 1, 24, 20), generator)
     preparation = Preparation(size=size, resampling=name)  # pyright: ignore[reportArgumentType]
@@ -122,6 +125,8 @@ def test_says_what_it_does() -> None:
         ({"size": (4, 4, 4)}, "size must be"),
     ],
 )
-def test_refuses_what_it_does_not_know(options: dict[str, object], message: str) -> None:
+def test_refuses_what_it_does_not_know(
+    options: dict[str, object], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         Preparation(**options)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,1 @@
+"""Features that images are scored on: extractors, and how images reach them."""

@@ -1,0 +1,1 @@
+"""How far generated samples are from real ones, as distances between features."""
