@@ -364,3 +364,9 @@ def test_a_damaged_byte_is_refused_or_changes_nothing(
     # A byte that no reader looks at, or a name: the numbers have a checksum.
     assert header == HEADER
     assert [a.tolist() for a in arrays.values()] == [[1.0, 2.0, 3.0]]
+
+
+def test_a_transposed_array_is_read_back(tmp_path: Path) -> None:
+    array = np.arange(6.0).reshape(2, 3).T
+    write_arrays(tmp_path / "arrays.npz", {}, {"x": array})
+    assert (read_arrays(tmp_path / "arrays.npz")[1]["x"] == array).all()

@@ -151,3 +151,20 @@ def test_the_installed_command_exists() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     module, _, name = project["project"]["scripts"]["tacit"].partition(":")
     assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_readers_of_types_see_the_same_names() -> None:
+    """``__init__.pyi`` says for each name what ``__init__.py`` loads."""
+    stub = ast.parse(Path(tacit.__file__).with_suffix(".pyi").read_text("utf-8"))
+    seen = {
+        alias.asname: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == alias.asname
+    }
+    assert sorted(seen) == sorted(tacit.__all__)
+    for name, module in seen.items():
+        assert getattr(importlib.import_module(str(module)), name) is getattr(
+            tacit, name
+        )

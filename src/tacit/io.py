@@ -92,7 +92,8 @@ def write_arrays(
     text = json.dumps(dict(header), sort_keys=True, allow_nan=False).encode()
     members: dict[str, AnyArray] = {
         _HEADER: np.frombuffer(text, dtype=np.uint8),
-        **arrays,
+        # Readers refuse columns first, which a transposed array would be written as.
+        **{name: np.asarray(array, order="C") for name, array in arrays.items()},
     }
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, **members)

@@ -90,7 +90,10 @@ def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
     [
         (
             ["nonsense"],
-            ['Unknown command "nonsense"', "lipschitz, recover, deconvolve, gan, verify"],
+            [
+                'Unknown command "nonsense"',
+                "lipschitz, recover, deconvolve, gan, verify",
+            ],
         ),
         (["lipschitz", "--nonsense"], ["--nonsense"]),
         (["lipschitz", "a", "b"], ["b"]),

@@ -80,6 +80,15 @@ class AbstractDescentAscent(AbstractSolver[AbstractSaddleProblem, SaddleState]):
         """
 
     def init(self, problem: AbstractSaddleProblem, start: Any) -> SaddleState:
+        """Return the state at ``start``, a pair of players, before any step.
+
+        Raises
+        ------
+        InputError
+            If an entry is not finite, or dtype or device are not the problem's.
+        ShapeError
+            If a player has another shape than the problem says.
+        """
         min_player, max_player = start
         check_players(problem.spec, min_player, max_player)
         if not bool(min_player.isfinite().all() and max_player.isfinite().all()):

@@ -19,6 +19,7 @@ from tacit.minimax.gan.result import generate
 from tacit.minimax.gan.scores.frechet import frechet_distance
 from tacit.minimax.gan.scores.kernel import kernel_distance
 from tacit.minimax.gan.scores.sliced_wasserstein import sliced_wasserstein
+from tacit.minimax.gan.scores.statistics import FeatureStatistics, feature_statistics
 from tacit.rng import make_generator
 
 _CHUNK = 256  # samples whose features are taken at once
@@ -36,6 +37,7 @@ class _Reference:
     split: str
     flat: Tensor
     features: Tensor | None
+    statistics: FeatureStatistics | None
 
 
 @final
@@ -118,9 +120,13 @@ def make_evaluator(
         _Reference(
             split=split,
             flat=samples.flatten(1),
-            features=_features_of(samples, features),
+            features=own,
+            statistics=None if own is None else feature_statistics(own),
         )
-        for split, samples in drawn
+        for split, samples, own in (
+            (split, samples, _features_of(samples, features))
+            for split, samples in drawn
+        )
     )
     latents = evaluation_latents(config, config.num_score_samples, device)
     shown = _SHOWN if len(shape) == _IMAGE_DIMENSIONS else _SHOWN_VECTORS
@@ -190,8 +196,12 @@ def evaluate(
     module = average.finish(evaluator.latents)
     samples = generate(module, torch.cat(evaluator.latents), evaluator.shape)
     flat, features = samples.flatten(1), _features_of(samples, evaluator.features)
+    statistics = None if features is None else feature_statistics(features)
     scores: dict[str, float] = {}
     for reference in evaluator.references:
+        if statistics is not None and reference.statistics is not None:
+            frechet = frechet_distance(reference.statistics, statistics)
+            scores[f"frechet_{reference.split}"] = frechet
         scores.update(_distances(evaluator, reference, flat, features))
     real_variance = _total_variance(evaluator.references[0].flat)
     scores["variance_ratio"] = _total_variance(flat) / max(real_variance, 1e-30)
@@ -207,8 +217,6 @@ def _distances(
 ) -> Mapping[str, float]:
     scores: dict[str, float] = {}
     if features is not None and reference.features is not None:
-        frechet = frechet_distance(reference.features, features)
-        scores[f"frechet_{reference.split}"] = frechet
         kernel = kernel_distance(reference.features, features)
         scores[f"kernel_{reference.split}"] = kernel.value
     # The same projections every time, so that curves are smooth.

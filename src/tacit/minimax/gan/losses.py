@@ -85,11 +85,11 @@ def discriminator_loss(
     Examples
     --------
     >>> import tacit, torch
-    >>> blind = torch.nn.Sequential(torch.nn.Linear(2, 1, bias=False),
-    ...     torch.nn.Flatten(0)).requires_grad_(False)
-    >>> blind[0].weight.zero_()
-    Parameter containing:
-    tensor([[0., 0.]])
+    >>> gan = tacit.build_gan("mlp", data_shape=(2,), width=4, spectral_norm=False,
+    ...     generator=tacit.make_generator(0))
+    >>> blind = gan.discriminator.requires_grad_(False)
+    >>> for weight in blind.parameters():
+    ...     _ = weight.zero_()
     >>> x = torch.ones(5, 2)
     >>> tacit.discriminator_loss("minimax", blind, x, x)  # 2 log 2
     tensor(1.3863)

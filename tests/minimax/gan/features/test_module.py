@@ -99,3 +99,24 @@ def test_bad_arguments_are_refused() -> None:
         ModuleFeatures(Means(), name="means", dimension=0)
     with pytest.raises(InputError, match="device 'nowhere' cannot be used"):
         ModuleFeatures(Means(), name="means", dimension=3, device="nowhere")
+
+
+class Returns(nn.Module):
+    """What some networks return: several tensors, or complex numbers."""
+
+    def __init__(self, kind: str) -> None:
+        nn.Module.__init__(self)
+        self.kind = kind
+
+    @override
+    def forward(self, x: Tensor) -> object:
+        means = x.mean((2, 3))
+        return (means, x) if self.kind == "tuple" else torch.complex(means, means)
+
+
+@pytest.mark.parametrize("kind", ["tuple", "torch.complex64"])
+def test_what_is_no_tensor_of_features_is_refused(
+    kind: str, generator: torch.Generator
+) -> None:
+    with pytest.raises(InputError, match=f"one tensor of real numbers; got {kind}"):
+        _features(Returns(kind)).extract(_images(generator))

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import onnx
@@ -78,3 +79,35 @@ def test_options_of_onnx_models_are_for_them_alone(tmp_path: Path) -> None:
         read_features("inception", values="0..1")
     with pytest.raises(InputError, match="ONNX models run on the CPU; got device 'cu"):
         read_features(_pooling(tmp_path), device="cuda")
+
+
+def test_a_bare_name_is_looked_for_where_weights_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, here = tmp_path / "own", tmp_path / "here"
+    checkpoints = tmp_path / "torch" / "hub" / "checkpoints"
+    for folder in (own, here, checkpoints):
+        folder.mkdir(parents=True)
+    monkeypatch.setenv("TACIT_WEIGHTS", str(own))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(here)
+    with pytest.raises(InputError, match=r"^Largest\.ONNX cannot be read"):
+        read_features("Largest.ONNX")
+    # Each in turn is nearer than those before; the message names what was opened.
+    for folder, opened in (
+        (checkpoints, str(checkpoints)),
+        (own, str(own)),
+        (here, ""),
+    ):
+        (folder / "Largest.ONNX").write_bytes(b"no model")
+        place = Path(opened) / "Largest.ONNX"
+        with pytest.raises(InputError, match=f"^{re.escape(str(place))}: this is not"):
+            read_features("Largest.ONNX")
+    _pooling(own)
+    (here / "Largest.ONNX").unlink()
+    assert read_features("Largest.ONNX").dimension == 3
+    with pytest.raises(InputError, match=r"elsewhere/Largest\.ONNX cannot be read"):
+        read_features("elsewhere/Largest.ONNX")
+    (own / INCEPTION_FILES[0]).write_bytes(b"weights")
+    with pytest.raises(InputError, match="it has 7; tacit never downloads"):
+        read_features(INCEPTION_FILES[0])

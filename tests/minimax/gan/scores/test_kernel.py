@@ -4,6 +4,7 @@ from itertools import combinations, permutations, product
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torchmetrics.image.kid import KernelInceptionDistance
 from typing_extensions import override
@@ -232,3 +233,11 @@ def test_what_is_not_finite_is_refused() -> None:
             kernel_distance(x, torch.full((3, 1), bad))
     with pytest.raises(InputError, match="overflows"):
         kernel_distance(x, 1e60 * x)
+
+
+def test_the_interval_is_that_of_a_normal_distribution(
+    generator: torch.Generator,
+) -> None:
+    found = kernel_distance(_whole(7, generator), _whole(5, generator))
+    ends = stats.norm.interval(0.95, found.value, found.standard_error)
+    assert found.interval == pytest.approx(tuple(map(float, ends)), rel=1e-10)

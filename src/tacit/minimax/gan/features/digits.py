@@ -88,7 +88,6 @@ def read_digits_layers(path: Path, digest: str) -> tuple[nn.Sequential, nn.Seque
     return body, head
 
 
-@cache
 def digits_features(device: str = "cpu") -> ModuleFeatures:
     """Return the features of handwritten digits, 8 x 8 pixels, that come with tacit.
 
@@ -126,6 +125,11 @@ def digits_features(device: str = "cpu") -> ModuleFeatures:
     >>> features.name, features.dimension, features.preprocess
     ('digits classifier', 64, '1 channel, values 0..1')
     """
+    return _read(device)
+
+
+@cache
+def _read(device: str) -> ModuleFeatures:
     with as_file(files("tacit.minimax.gan.features") / WEIGHTS) as path:
         body, _ = read_digits_layers(path, WEIGHTS_DIGEST)
     return ModuleFeatures(

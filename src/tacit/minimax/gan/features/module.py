@@ -89,6 +89,12 @@ class ModuleFeatures(AbstractFeatures):
                 f"{self.name} cannot take images of shape {tuple(images.shape[1:])}, "
                 f"prepared to {tuple(prepared.shape[1:])}: {reason}"
             ) from None
+        if not isinstance(values, Tensor) or values.is_complex():
+            kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+            raise InputError(
+                f"{self.name} must return one tensor of real numbers; got {kind}; wrap "
+                "it in a module that does"
+            )
         return checked_features(values, len(images), self.dimension)
 
 

@@ -1,9 +1,10 @@
 """Features from a file that the user has."""
 
+import os
 from pathlib import Path
 
 from tacit.errors import InputError
-from tacit.minimax.gan.features.inception import inception_features
+from tacit.minimax.gan.features.inception import inception_features, weights_folders
 from tacit.minimax.gan.features.interface import AbstractFeatures
 from tacit.minimax.gan.features.onnx import read_onnx_features
 from tacit.minimax.gan.features.preparation import PixelValues, Resampling
@@ -31,8 +32,9 @@ def read_features(
     path : path
         An ``.onnx`` model that takes a batch of images; the Inception weights
         ``pt_inception-2015-12-05-6726825d.pth``; or ``"inception"``, which looks for
-        those in the folder ``$TACIT_WEIGHTS`` and where PyTorch keeps downloads.
-        Nothing is downloaded, and no file that could run code is opened.
+        those in the folder ``$TACIT_WEIGHTS`` and where PyTorch keeps downloads. A bare
+        name that is no file here is looked for in both too, in this order. Nothing is
+        downloaded, and no file that could run code is opened.
     values : {"0..1", "-1..1", "0..255", "imagenet"} or None
         What pixels become, as for :class:`Preparation`; for ONNX models only. By
         default 0..1, or 0..255 if the model takes uint8.
@@ -69,7 +71,7 @@ def read_features(
                 "values, size, resampling and output are for .onnx models; those of "
                 "Inception are fixed: leave them out"
             )
-        return inception_features(None if is_word else file, device=device)
+        return inception_features(None if is_word else _found(file), device=device)
     if suffix in (".pt", ".pt2"):
         raise InputError(
             f"{path} cannot be read: opening {suffix} files can run code; export the "
@@ -80,9 +82,17 @@ def read_features(
     if device not in ("cpu", "auto"):
         raise InputError(f"ONNX models run on the CPU; got device {device!r}")
     return read_onnx_features(
-        file,
+        _found(file),
         values=values,
         size=size,
         resampling="bilinear" if resampling is None else resampling,
         output=output,
     )
+
+
+def _found(file: Path) -> Path:
+    """Return where a bare name lies, or the path itself, for the reader to refuse."""
+    if file.exists() or file.name != str(file):
+        return file
+    places = [folder / file for folder in weights_folders(os.environ)]
+    return next((place for place in places if place.is_file()), file)

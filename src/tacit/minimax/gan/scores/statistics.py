@@ -266,6 +266,14 @@ def load_statistics(path: str | Path) -> FeatureStatistics:
     ------
     InputError
         If it is missing, damaged, or no such file.
+
+    Examples
+    --------
+    >>> import tacit, torch
+    >>> points = torch.tensor([[0.0, 1.0], [2.0, 1.0], [4.0, 4.0]])
+    >>> tacit.save_statistics("real.npz", tacit.feature_statistics(points))
+    >>> tacit.load_statistics("real.npz").mean
+    tensor([2., 2.], dtype=torch.float64)
     """
     header, arrays = read_arrays(Path(path))
     count, digest = header.get("count"), header.get("digest")
