@@ -157,7 +157,7 @@ def test_readers_of_types_see_the_same_names() -> None:
     """``__init__.pyi`` says for each name what ``__init__.py`` loads."""
     stub = ast.parse(Path(tacit.__file__).with_suffix(".pyi").read_text("utf-8"))
     seen = {
-        alias.asname: node.module
+        alias.name: node.module
         for node in stub.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names

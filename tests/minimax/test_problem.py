@@ -210,3 +210,40 @@ def test_a_fixed_player_refuses_another_batch() -> None:
     for gradient in (fixed.min_gradient, fixed.max_gradient):
         with pytest.raises(ShapeError, match="same batch"):
             gradient(torch.zeros(4, 2).double())
+
+
+def test_closed_forms_take_the_place_of_differentiation(
+    generator: torch.Generator,
+) -> None:
+    def value(x: Tensor, y: Tensor) -> Tensor:
+        return (x.sin() * y).sum() - (y**2).sum()
+
+    plain = FunctionProblem(function=value, min_shape=(3,), max_shape=(3,))
+    calls: list[int] = []
+
+    def slopes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        calls.append(1)
+        return x.cos() * y, x.sin() - 2 * y
+
+    closed = FunctionProblem(
+        function=value, min_shape=(3,), max_shape=(3,), gradient_function=slopes
+    )
+    x, y = draw(generator, 5, 3), draw(generator, 5, 3)
+    calls.clear()
+    for mine, theirs in zip(
+        (*closed.gradients(x, y), *(f(y) for f in closed.fix_min_player(x))),
+        (*plain.gradients(x, y), *(f(y) for f in plain.fix_min_player(x))),
+        strict=True,
+    ):
+        assert torch.allclose(mine, theirs, atol=1e-14)
+    assert len(calls) == 3
+
+
+def test_a_closed_form_of_other_shapes_is_refused() -> None:
+    with pytest.raises(ShapeError, match="gradient_function must return gradients"):
+        FunctionProblem(
+            function=lambda x, y: (x * y).sum(),
+            min_shape=(3,),
+            max_shape=(3,),
+            gradient_function=lambda x, y: (y.sum(), x),
+        )

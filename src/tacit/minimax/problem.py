@@ -12,6 +12,7 @@ from torch.func import grad, vmap
 from tacit.errors import InputError, ShapeError
 
 ValueFunction = Callable[[Tensor, Tensor], Tensor]
+GradientFunction = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 _CPU = torch.device("cpu")
 
 
@@ -123,6 +124,9 @@ class FunctionProblem(AbstractSaddleProblem):
         differentiate and vectorise.
     min_shape, max_shape : tuple of int
         Shapes of the players; ``()`` is a number.
+    gradient_function : callable or None
+        A closed form of both gradients, used instead of automatic differentiation:
+        takes the same, returns a pair shaped like (x, y).
     dtype : torch.dtype
         Of both players.
     device : torch.device
@@ -131,7 +135,8 @@ class FunctionProblem(AbstractSaddleProblem):
     Raises
     ------
     ShapeError
-        If a player has nothing to choose, or the function returns no scalar.
+        If a player has nothing to choose, a gradient another shape, or the function
+        returns no scalar.
     InputError
         If the dtype is not real floating point.
 
@@ -148,6 +153,7 @@ class FunctionProblem(AbstractSaddleProblem):
     function: ValueFunction
     min_shape: tuple[int, ...]
     max_shape: tuple[int, ...]
+    gradient_function: GradientFunction | None = None
     dtype: torch.dtype = torch.float64
     device: torch.device = _CPU
 
@@ -161,6 +167,13 @@ class FunctionProblem(AbstractSaddleProblem):
                 "function must return one number, a tensor of shape (); got shape "
                 f"{tuple(shape)}; sum it up"
             )
+        if self.gradient_function is not None:
+            shapes = tuple(tuple(part.shape) for part in self.gradient_function(x, y))
+            if shapes != (spec.min_shape, spec.max_shape):
+                raise ShapeError(
+                    "gradient_function must return gradients of shapes "
+                    f"{spec.min_shape} and {spec.max_shape}; got {shapes}"
+                )
 
     @property
     def spec(self) -> SaddleSpec:
@@ -179,13 +192,12 @@ class FunctionProblem(AbstractSaddleProblem):
         self, min_player: Tensor, max_player: Tensor
     ) -> tuple[Tensor, Tensor]:
         check_players(self.spec, min_player, max_player)
-        return self._batched(grad(self.function, argnums=(0, 1)))(
-            min_player, max_player
-        )
+        own = self.gradient_function or grad(self.function, argnums=(0, 1))
+        return self._batched(own)(min_player, max_player)
 
     def fix_min_player(self, min_player: Tensor) -> FixedMinPlayer:
-        for_min = self._batched(grad(self.function, argnums=0))
-        for_max = self._batched(grad(self.function, argnums=1))
+        for_min = self._batched(self._gradient(0))
+        for_max = self._batched(self._gradient(1))
 
         def min_gradient(max_player: Tensor) -> Tensor:
             check_players(self.spec, min_player, max_player)
@@ -196,6 +208,17 @@ class FunctionProblem(AbstractSaddleProblem):
             return for_max(min_player, max_player)
 
         return FixedMinPlayer(min_gradient=min_gradient, max_gradient=max_gradient)
+
+    def _gradient(self, player: int) -> ValueFunction:
+        """Return the gradient for one player alone, without batch dimensions."""
+        own = self.gradient_function
+        if own is None:
+            return grad(self.function, argnums=player)
+
+        def gradient(min_player: Tensor, max_player: Tensor) -> Tensor:
+            return own(min_player, max_player)[player]
+
+        return gradient
 
     def _batched(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function`` over all batch dimensions of both players."""
