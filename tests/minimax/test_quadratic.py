@@ -128,7 +128,7 @@ DATA = {
 }
 
 
-@pytest.mark.parametrize("name", set(DATA) - {"coupling"})
+@pytest.mark.parametrize("name", sorted(DATA.keys() - {"coupling"}))
 def test_shapes_that_do_not_fit_are_refused(name: str) -> None:
     data = {key: torch.zeros(shape) for key, shape in DATA.items()}
     QuadraticGame(**data)
