@@ -38,7 +38,7 @@ demo: $(VENV)/.package
 	$(BIN)/tacit gan mean-matching --width 200 \
 		--out $(DEMO)/saddle --json $(DEMO)/saddle.json
 	rm -rf $(DEMO)/gan
-	$(BIN)/tacit gan digits --width 16 --steps 600 \
+	$(BIN)/tacit gan digits --width 16 --steps 1500 \
 		--out $(DEMO)/gan --json $(DEMO)/gan.json
 	@echo "Written by the demo:"
 	@find $(DEMO) -type f | sort | sed 's/^/  /'

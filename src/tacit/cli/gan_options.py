@@ -48,7 +48,7 @@ class TrainingOptions:
         A network (.onnx, or Inception weights .pth) whose features images are scored
         on; by default those of a small classifier for digits, none for other images.
     evaluate_every
-        Steps between scores; by default 500.
+        Steps between scores; by default 200.
     device
         auto (a GPU if there is one), cpu, cuda.
     tensorboard

@@ -119,7 +119,7 @@ def _convergence(result: GanResult) -> str:
     plateau = result.plateau
     if result.is_collapsed:
         return "no: the samples are nearly all alike"
-    if plateau.num_points < 2:
+    if not math.isfinite(plateau.change):
         return "not known: too few scores; lower --evaluate-every or raise --steps"
     change = f"{result.score_name.replace('_', ' ')} changed by {plateau.change:.3g}"
     error = plateau.standard_error
