@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,9 @@ def pytest_configure() -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     os.environ.setdefault("MPLBACKEND", "agg")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell starts what runs in the background.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     Style()  # Rich draws from the global stream when it is loaded: before any test
     hypothesis.settings.load_profile("tacit")
