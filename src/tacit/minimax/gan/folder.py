@@ -104,7 +104,8 @@ def find_checkpoint(
     if not resume:
         if checkpoint_paths(folder):
             raise InputError(
-                f"{folder} holds a run already; resume it (--resume), or name another folder"
+                f"{folder} holds a run already; resume it (--resume), or name another "
+                "folder"
             )
         return None, []
     checkpoint, notes = latest_checkpoint(folder)
