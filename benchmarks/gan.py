@@ -36,11 +36,11 @@ FIXED_WIDTH = 16  # of the player that is not widened
 COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "width": (
         ("parameters", "parameters", "d"),
-        ("FD to test, mean", "mean", ".0f"),
-        ("95% low", "low", ".0f"),
-        ("95% high", "high", ".0f"),
-        ("FD to train", "train", ".0f"),
-        ("best on the way", "best", ".0f"),
+        ("FD to test, mean", "mean", ".1f"),
+        ("95% low", "low", ".1f"),
+        ("95% high", "high", ".1f"),
+        ("FD to train", "train", ".1f"),
+        ("best on the way", "best", ".1f"),
         ("each seed", "each", "s"),
         ("seconds a run", "seconds", ".0f"),
     ),
@@ -118,7 +118,7 @@ def summary(runs: list[Record]) -> list[Record]:
                 "high": mean + half,
                 "train": statistics.fmean(run["train"] for run in own),
                 "best": statistics.fmean(run["best"] for run in own),
-                "each": " ".join(f"{score:.0f}" for score in scores),
+                "each": " ".join(f"{score:.1f}" for score in scores),
                 "seconds": statistics.fmean(run["seconds"] for run in own),
             }
         )
